@@ -1,0 +1,1 @@
+//! The C interface between gfe and its plugins, as Rust types.

@@ -1,0 +1,2 @@
+//! The program `gfe`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Gradient-flow encoding and training: where integrators and decoders meet.

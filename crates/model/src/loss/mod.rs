@@ -1,0 +1,91 @@
+//! Per-sample losses l(y, x) = (1/D) sum_i w_i v_i, one file each.
+//!
+//! D is the number of values of a sample, always, never the number observed (w = 1 without weights, 0 where a value is
+//! missing), so that a horizon 1/tau means the same prior for every row however much of it is masked. A loss never
+//! reduces over lanes: a sample's flow must not depend on its neighbors. All four are convex in x.
+
+mod bce;
+mod gaussian;
+mod mse;
+mod poisson;
+
+use crate::{Cols, ColsMut, Targets};
+use serde::{Deserialize, Serialize};
+
+pub use bce::Bce;
+pub use gaussian::Gaussian;
+pub use mse::Mse;
+pub use poisson::Poisson;
+
+/// What is wrong with a datum.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum BadDatum {
+    /// A value or weight that counts is NaN or infinite.
+    #[error("value {index} is {value}")]
+    NotFinite {
+        /// Index within the sample.
+        index: usize,
+        /// What it is.
+        value: f64,
+    },
+    /// A value lies outside the loss's range.
+    #[error("value {index} is {value}, outside {range}")]
+    OutOfRange {
+        /// Index within the sample.
+        index: usize,
+        /// What it is.
+        value: f64,
+        /// The range, in words.
+        range: &'static str,
+    },
+    /// No value has a positive weight.
+    #[error("no value is left: all are masked")]
+    Empty,
+}
+
+/// A per-sample loss of decoded `x` against data `y`; what `x` means is the loss's business (a logit, a log rate).
+pub trait Loss: Send + Sync {
+    /// Name as in configuration and files.
+    fn name(&self) -> &'static str;
+    /// l and, if asked for, dl/dx. `x` `[D, lanes]`, `value` `[lanes]`, `x_bar` `[D, lanes]`; masked values give 0.
+    fn eval(&self, x: Cols<'_>, y: Targets<'_>, value: &mut [f64], x_bar: Option<ColsMut<'_>>);
+    /// The diagonal of d2l/dx2, >= 0, into `diagonal` `[D, lanes]`.
+    fn curvature(&self, x: Cols<'_>, y: Targets<'_>, diagonal: ColsMut<'_>);
+    /// chi-squared of one sample: sum w (y - x)^2, or Pearson's for counts; NaN where the loss has none.
+    fn chi2(&self, x: &[f64], y: &[f64], w: Option<&[f64]>) -> f64;
+    /// Whether one datum can be encoded under this loss.
+    fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum>;
+    /// The decoded value in the data's own units: x itself, sigmoid(x) or exp(x).
+    fn data_units(&self, x: f64) -> f64;
+    /// Whether D l is a negative log likelihood (up to a constant), so that `edm` counts in its units.
+    fn is_likelihood(&self) -> bool;
+}
+
+/// The losses by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossKind {
+    /// (x - y)^2
+    Mse,
+    /// softplus(x) - y x: cross entropy of sigmoid(x) against y in `[0, 1]`
+    Bce,
+    /// (x - y)^2 / 2 with w = 1/sigma^2
+    Gaussian,
+    /// exp(x) - y x for counts y >= 0
+    Poisson,
+}
+
+impl LossKind {
+    /// Every loss.
+    pub const ALL: [LossKind; 4] = [LossKind::Mse, LossKind::Bce, LossKind::Gaussian, LossKind::Poisson];
+
+    /// The loss of this name.
+    pub fn loss(self) -> &'static dyn Loss {
+        match self {
+            LossKind::Mse => &Mse,
+            LossKind::Bce => &Bce,
+            LossKind::Gaussian => &Gaussian,
+            LossKind::Poisson => &Poisson,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Batched integrators for many small independent ODEs that share one vector field.

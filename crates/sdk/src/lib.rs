@@ -1,0 +1,1 @@
+//! Guest side: a plugin in safe Rust.
