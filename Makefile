@@ -1,0 +1,46 @@
+# Everything that the build and the tests need goes into .tools/ and target/, inside the checkout.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+RUST_MIN := 1.90
+VENV     := .tools/venv
+STAMP    := .tools/setup.stamp
+
+.PHONY: help setup cargo-version build test
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: cargo-version $(STAMP) ## Check cargo and make the Python environment in .tools/ (runs once)
+
+build: setup ## Build the whole workspace
+	cargo build --workspace
+
+test: setup ## Check the format, lint, run every test and build the documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+
+cargo-version:
+	@cargo --version 2>/dev/null | awk -v want=$(RUST_MIN) ' \
+	    { split($$2, have, "."); split(want, min, "."); ok = have[1] > min[1] || (have[1] == min[1] && have[2] + 0 >= min[2] + 0) } \
+	    END { exit !ok }' \
+	|| { echo "cargo $(RUST_MIN) or newer is needed: install Rust with rustup (https://rustup.rs), or run 'rustup update'" >&2; exit 1; }
+
+# The environment holds the cmake that builds HDF5 (see .cargo/config.toml) and the libraries that read what gfe writes.
+$(STAMP): tests/requirements.txt
+	@mkdir -p .tools
+	@python3 -m venv $(VENV) >.tools/venv.log 2>&1 || $(MAKE) --no-print-directory install-venv
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/requirements.txt
+	@touch $@
+
+# Debian and Ubuntu keep the venv module in a package of its own.
+.PHONY: install-venv
+install-venv:
+	@sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo=sudo; fi; \
+	if command -v apt-get >/dev/null && { [ -z "$$sudo" ] || command -v sudo >/dev/null; }; then \
+	    $$sudo apt-get update -qq && $$sudo apt-get install -y -qq python3-venv && python3 -m venv --clear $(VENV); \
+	else \
+	    cat .tools/venv.log >&2; echo "python3 cannot make a virtual environment: install its venv module (python3-venv)" >&2; exit 1; \
+	fi
