@@ -1,1 +1,12 @@
-//! HDF5 and safetensors files.
+//! Files: decoders as safetensors, data sets and results as HDF5.
+//!
+//! Everything read here is taken for hostile until checked, and everything written appears under its name whole or not
+//! at all. This crate computes nothing.
+#![warn(missing_docs)]
+
+mod atomic;
+mod error;
+mod model_file;
+
+pub use error::IoError;
+pub use model_file::{ModelFile, StoredTensor, params_sha256};

@@ -1,0 +1,48 @@
+//! A file that appears under its name whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::IoError;
+
+/// Writes `bytes` to a temporary file beside `path`, fsyncs it, renames it to `path` and fsyncs the folder.
+///
+/// On error the temporary file is gone and whatever stood at `path` still stands.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let temporary = beside(path);
+    let mut file = File::create(&temporary).map_err(|source| IoError::Create {
+        path: path.to_owned(),
+        source,
+    })?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| publish(&temporary, path));
+    written.map_err(|source| {
+        // The first error is the one worth telling; a leftover temporary file does no harm.
+        let _ = fs::remove_file(&temporary);
+        IoError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+/// `NAME.tmp-PID` in the folder of `path`: a rename does not cross file systems.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map_or_else(OsString::new, ToOwned::to_owned);
+    name.push(format!(".tmp-{}", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Renames `temporary` to `path` and fsyncs the folder, without which the rename itself could be lost.
+fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temporary, path)?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}

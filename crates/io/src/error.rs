@@ -1,0 +1,134 @@
+//! What can go wrong with a file, and the exit code that says so.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IoError {
+    /// There is no such file.
+    #[error("{}: no such file; check the path", path.display())]
+    NotFound {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// The operating system did not let us read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file could not be created.
+    #[error("{}: cannot be created: {source}; choose a folder that exists and is writable", path.display())]
+    Create {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Writing failed after the file had been created; what stood there before still stands.
+    #[error("{}: writing failed: {source}; free some space and run it again", path.display())]
+    Write {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The header of a safetensors file announces more bytes than a decoder can need, or than the file has.
+    #[error("{}: its safetensors header claims {claimed} bytes, at most {limit} can be; is it a safetensors file?", path.display())]
+    HeaderTooLarge {
+        /// The file asked for.
+        path: PathBuf,
+        /// Length that its first eight bytes announce.
+        claimed: u64,
+        /// The most that it may be.
+        limit: u64,
+    },
+    /// The file is not a well-formed safetensors file.
+    #[error("{}: not a valid safetensors file: {source}", path.display())]
+    BadSafetensors {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the parser said.
+        source: safetensors::SafeTensorError,
+    },
+    /// The metadata lacks `gfe.decoder`.
+    #[error(
+        "{}: no `gfe.decoder` in its metadata, so the architecture is unknown; save it with that key, e.g. \
+         {{\"decoder\": \"dense\", \"latent\": 20, \"layers\": [150, 784], \"activation\": \"elu\", \"output\": \"logits\"}}",
+        path.display()
+    )]
+    NoDecoder {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// A metadata value is not JSON.
+    #[error("{}: metadata `{key}` is not JSON: {source}", path.display())]
+    BadMetadata {
+        /// The file asked for.
+        path: PathBuf,
+        /// The metadata key.
+        key: &'static str,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A tensor has a type that weights cannot have.
+    #[error("{}: tensor `{name}` has type {found}; convert it to F32 or F64", path.display())]
+    TensorType {
+        /// The file asked for.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// The decoder has a tensor that the file lacks.
+    #[error("the decoder needs a tensor `{name}` of shape {shape:?}; the file has {present:?}")]
+    TensorMissing {
+        /// The tensor asked for.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What the file has instead.
+        present: Vec<String>,
+    },
+    /// The file has tensors that the decoder lacks.
+    #[error("the decoder has no tensors {names:?}; check that `gfe.decoder` describes these weights")]
+    TensorExtra {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A tensor's shape is not the decoder's.
+    #[error("tensor `{name}` has shape {found:?}, the decoder needs {expected:?}; check `gfe.decoder`")]
+    TensorShape {
+        /// The tensor.
+        name: String,
+        /// What the decoder needs.
+        expected: Vec<usize>,
+        /// What the file has.
+        found: Vec<usize>,
+    },
+    /// A flat parameter vector does not have the length of its tensors.
+    #[error("{found} parameters were given for tensors of {expected} values")]
+    ParamsLength {
+        /// What the tensors add up to.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+}
+
+impl IoError {
+    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            IoError::NotFound { .. } => 66,
+            IoError::Create { .. } => 73,
+            IoError::Read { .. } | IoError::Write { .. } => 74,
+            _ => 65,
+        }
+    }
+}

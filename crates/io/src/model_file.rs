@@ -1,0 +1,246 @@
+//! Model files: weights as safetensors tensors, the architecture as JSON in the metadata. No code, one file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use gfe_model::TensorSpec;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{IoError, atomic};
+
+/// Metadata key of the architecture.
+const DECODER: &str = "gfe.decoder";
+/// Metadata key of the training settings.
+const TRAINING: &str = "gfe.training";
+/// Tensors that belong to the host and not to the decoder begin with this.
+const OWN: &str = "gfe.";
+/// A header needs about 100 bytes per tensor: this leaves room for 160 000 of them.
+const HEADER_LIMIT: u64 = 16 << 20;
+
+/// A tensor of a model file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTensor {
+    /// Shape, `[out, in]` for a matrix.
+    pub shape: Vec<usize>,
+    /// Values in C order.
+    pub values: Vec<f64>,
+}
+
+/// What a model file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFile {
+    /// Architecture: the metadata value `gfe.decoder`.
+    pub decoder: Value,
+    /// How the weights were trained: the metadata value `gfe.training`, where there is one.
+    pub training: Option<Value>,
+    /// Tensors by name. Those called `gfe.*` are the host's own, such as a learned z0.
+    pub tensors: BTreeMap<String, StoredTensor>,
+}
+
+impl ModelFile {
+    /// A model file of the flat weights `params`, which are the tensors `specs` one after the other.
+    ///
+    /// Fails with [`IoError::ParamsLength`] where the lengths disagree.
+    pub fn new(
+        decoder: Value,
+        training: Option<Value>,
+        specs: &[TensorSpec],
+        params: &[f64],
+    ) -> Result<ModelFile, IoError> {
+        let expected = specs.iter().map(TensorSpec::len).sum();
+        if params.len() != expected {
+            return Err(IoError::ParamsLength {
+                expected,
+                found: params.len(),
+            });
+        }
+        let mut rest = params;
+        let mut tensors = BTreeMap::new();
+        for spec in specs {
+            let (values, after) = rest.split_at(spec.len());
+            tensors.insert(
+                spec.name.clone(),
+                StoredTensor {
+                    shape: spec.shape.clone(),
+                    values: values.to_vec(),
+                },
+            );
+            rest = after;
+        }
+        Ok(ModelFile {
+            decoder,
+            training,
+            tensors,
+        })
+    }
+
+    /// Reads `path`; F32 and F64 tensors become f64, which is exact for both.
+    ///
+    /// Fails where there is no such file, its header is malformed or larger than 16 MiB, `gfe.decoder` is absent, or a
+    /// tensor has another type.
+    pub fn read(path: &Path) -> Result<ModelFile, IoError> {
+        let bytes = read_bounded(path)?;
+        let bad = |source| IoError::BadSafetensors {
+            path: path.to_owned(),
+            source,
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(bad)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let json_of = |key: &'static str| {
+            let text = metadata.get(key)?;
+            Some(serde_json::from_str(text).map_err(|source| IoError::BadMetadata {
+                path: path.to_owned(),
+                key,
+                source,
+            }))
+        };
+        let decoder = json_of(DECODER).ok_or_else(|| IoError::NoDecoder { path: path.to_owned() })??;
+        let training = json_of(TRAINING).transpose()?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in SafeTensors::deserialize(&bytes).map_err(bad)?.iter() {
+            let values = to_f64(view.dtype(), view.data()).ok_or_else(|| IoError::TensorType {
+                path: path.to_owned(),
+                name: name.to_owned(),
+                found: format!("{:?}", view.dtype()),
+            })?;
+            tensors.insert(
+                name.to_owned(),
+                StoredTensor {
+                    shape: view.shape().to_vec(),
+                    values,
+                },
+            );
+        }
+        Ok(ModelFile {
+            decoder,
+            training,
+            tensors,
+        })
+    }
+
+    /// The flat weights of a decoder whose tensors are `specs`, in that order.
+    ///
+    /// Fails where a tensor is missing or has another shape, or where one is left over that is not called `gfe.*`.
+    pub fn params_for(&self, specs: &[TensorSpec]) -> Result<Vec<f64>, IoError> {
+        let mut params = Vec::with_capacity(specs.iter().map(TensorSpec::len).sum());
+        for spec in specs {
+            let tensor = self.tensors.get(&spec.name).ok_or_else(|| IoError::TensorMissing {
+                name: spec.name.clone(),
+                shape: spec.shape.clone(),
+                present: self.tensors.keys().cloned().collect(),
+            })?;
+            if tensor.shape != spec.shape {
+                return Err(IoError::TensorShape {
+                    name: spec.name.clone(),
+                    expected: spec.shape.clone(),
+                    found: tensor.shape.clone(),
+                });
+            }
+            params.extend_from_slice(&tensor.values);
+        }
+        let asked = |name: &String| specs.iter().any(|spec| spec.name == *name);
+        let names: Vec<String> = self
+            .tensors
+            .keys()
+            .filter(|name| !name.starts_with(OWN) && !asked(name))
+            .cloned()
+            .collect();
+        if names.is_empty() {
+            Ok(params)
+        } else {
+            Err(IoError::TensorExtra { names })
+        }
+    }
+
+    /// Writes the file, tensors as F64; the same content gives the same bytes. A file at `path` is replaced as a whole.
+    pub fn write(&self, path: &Path) -> Result<(), IoError> {
+        atomic::write_whole(path, &self.to_bytes())
+    }
+
+    /// The safetensors crate writes its metadata in the order of a hash map, which differs from run to run: so the
+    /// header is put together here.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut metadata = Map::new();
+        metadata.insert(DECODER.to_owned(), Value::String(self.decoder.to_string()));
+        if let Some(training) = &self.training {
+            metadata.insert(TRAINING.to_owned(), Value::String(training.to_string()));
+        }
+        let mut header = Map::new();
+        header.insert("__metadata__".to_owned(), Value::Object(metadata));
+        let mut start = 0;
+        for (name, tensor) in &self.tensors {
+            let end = start + size_of_val(tensor.values.as_slice());
+            let entry = json!({"dtype": "F64", "shape": tensor.shape, "data_offsets": [start, end]});
+            header.insert(name.clone(), entry);
+            start = end;
+        }
+        let mut text = Value::Object(header).to_string().into_bytes();
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.append(&mut text);
+        for tensor in self.tensors.values() {
+            bytes.extend(tensor.values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        bytes
+    }
+}
+
+/// SHA-256 of the weights as little-endian f64, in lower-case hexadecimal.
+pub fn params_sha256(params: &[f64]) -> String {
+    let mut hash = Sha256::new();
+    for value in params {
+        hash.update(value.to_le_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of `path`, read only after the length of the header in the first eight was found plausible.
+fn read_bounded(path: &Path) -> Result<Vec<u8>, IoError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => IoError::NotFound { path: path.to_owned() },
+        _ => IoError::Read {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut bytes = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut bytes).map_err(failed)?;
+    if let Ok(prefix) = <[u8; 8]>::try_from(bytes.as_slice()) {
+        let claimed = u64::from_le_bytes(prefix);
+        let limit = HEADER_LIMIT.min(length.saturating_sub(8));
+        if claimed > limit {
+            return Err(IoError::HeaderTooLarge {
+                path: path.to_owned(),
+                claimed,
+                limit,
+            });
+        }
+    }
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Little-endian F32 or F64 `bytes` as f64; `None` for another type.
+fn to_f64(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
+    const WHOLE: &str = "chunks_exact gives whole chunks";
+    match dtype {
+        Dtype::F32 => {
+            let single = |chunk: &[u8]| f64::from(f32::from_le_bytes(chunk.try_into().expect(WHOLE)));
+            Some(bytes.chunks_exact(4).map(single).collect())
+        }
+        Dtype::F64 => {
+            let double = |chunk: &[u8]| f64::from_le_bytes(chunk.try_into().expect(WHOLE));
+            Some(bytes.chunks_exact(8).map(double).collect())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
