@@ -1,1 +1,28 @@
 //! Batched integrators for many small independent ODEs that share one vector field.
+//!
+//! A *sample* is one initial value problem and keeps its index for ever; a *lane* is the column it occupies while it is
+//! being integrated. Every lane has its own time, step and status. A finished lane is handed to the sink, the last live
+//! lane moves into the hole, and the free lane takes the next sample, so that batches stay full. Nothing here knows of
+//! decoders.
+
+pub mod control;
+mod drive;
+pub mod explicit;
+mod factor;
+mod flow;
+pub mod implicit;
+mod lane;
+mod status;
+mod stepper;
+pub mod stop;
+
+pub use drive::{Method, Queue, ResultSink, Retired, StepRecord, integrate};
+pub use flow::{Flow, FlowError, Point, Structure, Values};
+pub use lane::{History, Lanewise, Work};
+pub use status::Status;
+pub use stepper::{Start, Stepper, Trial};
+
+/// A batch read column by column: `[rows, lanes]`, column-major with unit row stride.
+pub type Cols<'a> = faer::MatRef<'a, f64>;
+/// A batch written column by column; see [`Cols`].
+pub type ColsMut<'a> = faer::MatMut<'a, f64>;

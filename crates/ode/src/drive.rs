@@ -1,0 +1,404 @@
+//! The integration loop: admit, attempt, judge, retire.
+
+use crate::control::{Evidence, StepController, Verdict};
+use crate::stop::{Progress, Terminator};
+use crate::{Flow, FlowError, History, Point, Start, Status, Stepper, Trial, Values, Work};
+use faer::Mat;
+
+/// Hands out samples, each once.
+pub trait Queue {
+    /// The next sample with its initial state written to `z0`, or `None` when there are no more.
+    fn next(&mut self, z0: &mut [f64]) -> Option<usize>;
+}
+
+/// Which method integrates, and how far.
+pub struct Method<'a> {
+    /// Takes the steps.
+    pub stepper: &'a mut dyn Stepper,
+    /// Judges them.
+    pub controller: &'a dyn StepController,
+    /// Any of these ends a sample.
+    pub stop: &'a [&'a dyn Terminator],
+    /// The horizon; infinity for none.
+    pub t_end: f64,
+    /// Steps attempted per sample at most.
+    pub max_steps: u32,
+    /// Number of lanes.
+    pub lanes: usize,
+}
+
+/// A sample that is done.
+#[derive(Debug)]
+pub struct Retired<'a> {
+    /// Its index.
+    pub sample: usize,
+    /// How it ended.
+    pub status: Status,
+    /// Time reached.
+    pub t: f64,
+    /// State reached, `[d]`.
+    pub z: &'a [f64],
+    /// Loss there.
+    pub loss: f64,
+    /// Loss at the initial state.
+    pub loss_initial: f64,
+    /// |f| there: the norm of the gradient of what is minimized.
+    pub grad_norm: f64,
+    /// Work done.
+    pub work: Work,
+}
+
+/// An accepted step, for traces.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRecord {
+    /// Sample that took it.
+    pub sample: usize,
+    /// Time at its end.
+    pub t: f64,
+    /// Loss there.
+    pub loss: f64,
+    /// |f| there.
+    pub grad_norm: f64,
+}
+
+/// Where results go.
+pub trait ResultSink {
+    /// A sample is done.
+    fn retired(&mut self, result: &Retired<'_>);
+    /// A sample took a step.
+    fn stepped(&mut self, step: &StepRecord);
+}
+
+/// What the loop keeps per lane; lanes `0..live` are in use and `lanes[b] == b`.
+struct State {
+    live: usize,
+    lanes: Vec<usize>,
+    sample: Vec<usize>,
+    status: Vec<Option<Status>>,
+    t: Vec<f64>,
+    h: Vec<f64>,
+    step: Vec<f64>,
+    loss_initial: Vec<f64>,
+    history: Vec<History>,
+    work: Vec<Work>,
+    now: Place,
+    trial: Place,
+    predicted: Vec<f64>,
+    edm: Vec<f64>,
+    solved: Vec<bool>,
+}
+
+/// A state and the flow there, per lane.
+struct Place {
+    z: Mat<f64>,
+    f: Mat<f64>,
+    objective: Vec<f64>,
+    loss: Vec<f64>,
+    failed: Vec<bool>,
+}
+
+impl Place {
+    fn new(dim: usize, lanes: usize) -> Self {
+        Place {
+            z: Mat::zeros(dim, lanes),
+            f: Mat::zeros(dim, lanes),
+            objective: vec![0.0; lanes],
+            loss: vec![0.0; lanes],
+            failed: vec![false; lanes],
+        }
+    }
+
+    /// Evaluates the flow in the lanes `first..last`.
+    fn eval(
+        &mut self,
+        flow: &mut dyn Flow,
+        (lanes, t): (&[usize], &[f64]),
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        let (first, count) = (lanes[0], lanes.len());
+        let last = first + count;
+        let at = Point {
+            lanes,
+            t,
+            z: self.z.as_ref().subcols(first, count),
+        };
+        let to = Values {
+            f: self.f.as_mut().subcols_mut(first, count),
+            objective: &mut self.objective[first..last],
+            loss: &mut self.loss[first..last],
+            failed: &mut self.failed[first..last],
+        };
+        flow.eval(at, to, work)
+    }
+
+    fn grad_sq(&self, lane: usize) -> f64 {
+        self.f.col_as_slice(lane).iter().map(|f| f * f).sum()
+    }
+
+    fn usable(&self, lane: usize) -> bool {
+        !self.failed[lane]
+            && !self.loss[lane].is_infinite()
+            && !self.objective[lane].is_infinite()
+            && self
+                .z
+                .col_as_slice(lane)
+                .iter()
+                .chain(self.f.col_as_slice(lane))
+                .all(|value| value.is_finite())
+    }
+
+    fn take(&mut self, from: &Place, source: usize, lane: usize) {
+        self.z.as_mut().col_mut(lane).copy_from(from.z.col(source));
+        self.f.as_mut().col_mut(lane).copy_from(from.f.col(source));
+        self.objective[lane] = from.objective[source];
+        self.loss[lane] = from.loss[source];
+        self.failed[lane] = from.failed[source];
+    }
+
+    fn relocate(&mut self, from: usize, to: usize) {
+        for r in 0..self.f.nrows() {
+            self.z[(r, to)] = self.z[(r, from)];
+            self.f[(r, to)] = self.f[(r, from)];
+        }
+        self.objective[to] = self.objective[from];
+        self.loss[to] = self.loss[from];
+        self.failed[to] = self.failed[from];
+    }
+}
+
+impl State {
+    fn new(dim: usize, lanes: usize) -> Self {
+        State {
+            live: 0,
+            lanes: (0..lanes).collect(),
+            sample: vec![0; lanes],
+            status: vec![None; lanes],
+            t: vec![0.0; lanes],
+            h: vec![0.0; lanes],
+            step: vec![0.0; lanes],
+            loss_initial: vec![0.0; lanes],
+            history: vec![History::default(); lanes],
+            work: vec![Work::default(); lanes],
+            now: Place::new(dim, lanes),
+            trial: Place::new(dim, lanes),
+            predicted: vec![0.0; lanes],
+            edm: vec![0.0; lanes],
+            solved: vec![true; lanes],
+        }
+    }
+
+    fn relocate(&mut self, from: usize, to: usize) {
+        self.sample[to] = self.sample[from];
+        self.status[to] = self.status[from];
+        self.t[to] = self.t[from];
+        self.h[to] = self.h[from];
+        self.loss_initial[to] = self.loss_initial[from];
+        self.history[to] = self.history[from];
+        self.work[to] = self.work[from];
+        self.now.relocate(from, to);
+    }
+
+    /// Whether the lane's sample is done where it stands.
+    fn check(&self, method: &Method<'_>, lane: usize) -> Option<Status> {
+        let past = &self.history[lane];
+        let grad_sq = self.now.grad_sq(lane);
+        let now = Progress {
+            t: self.t[lane],
+            t_end: method.t_end,
+            grad_sq,
+            loss: self.now.loss[lane],
+            past,
+        };
+        let stopped = method.stop.iter().find_map(|rule| rule.check(&now));
+        let horizon = (self.t[lane] >= method.t_end).then_some(Status::HorizonReached);
+        let spent = (past.attempts >= method.max_steps).then_some(Status::MaxSteps);
+        stopped.or(horizon).or(spent)
+    }
+}
+
+/// Integrates every sample of `queue` and hands each to `sink`, with its status, once.
+///
+/// Results come in the order in which samples finish. A sample's numbers do not depend on the other samples if the
+/// flow's columns do not. Fails only where the flow says that it cannot go on at all.
+pub fn integrate(
+    flow: &mut dyn Flow,
+    mut method: Method<'_>,
+    queue: &mut dyn Queue,
+    sink: &mut dyn ResultSink,
+) -> Result<(), FlowError> {
+    let mut state = State::new(flow.dim(), method.lanes);
+    let mut open = true;
+    loop {
+        if open && state.live < method.lanes {
+            open = admit(&mut state, flow, &mut method, queue)?;
+        }
+        retire(&mut state, flow, &mut method, sink);
+        if state.live > 0 {
+            attempt(&mut state, flow, &mut method)?;
+            judge(&mut state, &mut method, sink);
+            retire(&mut state, flow, &mut method, sink);
+        } else if !open {
+            return Ok(());
+        }
+    }
+}
+
+/// Fills the free lanes; false when the queue is empty.
+fn admit(
+    state: &mut State,
+    flow: &mut dyn Flow,
+    method: &mut Method<'_>,
+    queue: &mut dyn Queue,
+) -> Result<bool, FlowError> {
+    let first = state.live;
+    let mut open = true;
+    while open && state.live < method.lanes {
+        let lane = state.live;
+        let z0 = state.now.z.col_as_slice_mut(lane);
+        let Some(sample) = queue.next(z0) else {
+            open = false;
+            continue;
+        };
+        flow.admit(lane, sample, z0);
+        method.stepper.admit(lane, sample, z0);
+        state.sample[lane] = sample;
+        state.t[lane] = 0.0;
+        state.h[lane] = method.controller.first();
+        state.history[lane] = History::default();
+        state.work[lane] = Work::default();
+        state.live += 1;
+    }
+    if state.live > first {
+        let at = (&state.lanes[first..state.live], &state.t[first..state.live]);
+        state.now.eval(flow, at, &mut state.work)?;
+    }
+    for lane in first..state.live {
+        state.loss_initial[lane] = state.now.loss[lane];
+        state.status[lane] = if state.now.failed[lane] {
+            Some(Status::DecoderFailed)
+        } else if !state.now.usable(lane) {
+            Some(Status::NotFinite)
+        } else {
+            state.check(method, lane)
+        };
+    }
+    Ok(open)
+}
+
+/// One trial step of every live lane, and the flow at its end.
+fn attempt(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> Result<(), FlowError> {
+    let live = state.live;
+    for lane in 0..live {
+        let left = method.t_end - state.t[lane];
+        // A remainder within rounding of the step would leave a sliver for a further one.
+        state.h[lane] = if state.h[lane] * (1.0 + 1e-12) >= left {
+            left
+        } else {
+            state.h[lane]
+        };
+        state.step[lane] = state.t[lane] + state.h[lane];
+    }
+    let from = Start {
+        lanes: &state.lanes[..live],
+        t: &state.t[..live],
+        h: &state.h[..live],
+        z: state.now.z.as_ref().subcols(0, live),
+        f: state.now.f.as_ref().subcols(0, live),
+    };
+    let to = Trial {
+        z: state.trial.z.as_mut().subcols_mut(0, live),
+        predicted: &mut state.predicted[..live],
+        edm: &mut state.edm[..live],
+        solved: &mut state.solved[..live],
+    };
+    method.stepper.attempt(flow, from, to, &mut state.work)?;
+    state
+        .trial
+        .eval(flow, (&state.lanes[..live], &state.step[..live]), &mut state.work)
+}
+
+/// Accepts or rejects every lane's trial.
+fn judge(state: &mut State, method: &mut Method<'_>, sink: &mut dyn ResultSink) {
+    for lane in 0..state.live {
+        let (now, trial) = (&state.now, &state.trial);
+        let seen = Evidence {
+            h: state.h[lane],
+            objective: [now.objective[lane], trial.objective[lane]],
+            grad_sq: [now.grad_sq(lane), trial.grad_sq(lane)],
+            predicted: state.predicted[lane],
+            usable: state.solved[lane] && trial.usable(lane),
+            moved: now.z.col_as_slice(lane) != trial.z.col_as_slice(lane),
+        };
+        let failed = trial.failed[lane];
+        let past = &mut state.history[lane];
+        past.attempts += 1;
+        match method.controller.judge(&seen, past) {
+            Verdict::Accept { h_next, t_step, forced } => {
+                past.accept(trial.loss[lane], state.edm[lane], seen.ratio());
+                state.work[lane].steps += 1;
+                state.work[lane].forced += u32::from(forced);
+                let left = method.t_end - state.t[lane];
+                state.t[lane] = if t_step >= left {
+                    method.t_end
+                } else {
+                    state.t[lane] + t_step
+                };
+                state.h[lane] = h_next;
+                method.stepper.accepted(lane);
+                state.now.take(&state.trial, lane, lane);
+                let grad_norm = state.now.grad_sq(lane).sqrt();
+                let (sample, t, loss) = (state.sample[lane], state.t[lane], state.now.loss[lane]);
+                sink.stepped(&StepRecord {
+                    sample,
+                    t,
+                    loss,
+                    grad_norm,
+                });
+                state.status[lane] = state.check(method, lane);
+            }
+            Verdict::Reject { h_next } => {
+                past.rejected_in_a_row += 1;
+                state.work[lane].rejected += 1;
+                state.h[lane] = h_next;
+                state.status[lane] = (past.attempts >= method.max_steps).then_some(Status::MaxSteps);
+            }
+            Verdict::GiveUp(status) => {
+                let cause = if !state.solved[lane] && !failed {
+                    Status::SolveFailed
+                } else {
+                    Status::DecoderFailed
+                };
+                let blamed = status == Status::NotFinite && (failed || !state.solved[lane]);
+                state.status[lane] = Some(if blamed { cause } else { status });
+            }
+        }
+    }
+}
+
+/// Hands finished lanes to the sink and closes the holes they leave.
+fn retire(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>, sink: &mut dyn ResultSink) {
+    let mut lane = 0;
+    while lane < state.live {
+        let Some(status) = state.status[lane] else {
+            lane += 1;
+            continue;
+        };
+        sink.retired(&Retired {
+            sample: state.sample[lane],
+            status,
+            t: state.t[lane],
+            z: state.now.z.col_as_slice(lane),
+            loss: state.now.loss[lane],
+            loss_initial: state.loss_initial[lane],
+            grad_norm: state.now.grad_sq(lane).sqrt(),
+            work: state.work[lane],
+        });
+        state.live -= 1;
+        let last = state.live;
+        if lane < last {
+            state.relocate(last, lane);
+            flow.relocate(last, lane);
+            method.stepper.relocate(last, lane);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Stopping rules. Each looks at one lane and is pure.
+
+use crate::{History, Status, lane::LOSSES};
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Time reached.
+    pub t: f64,
+    /// The horizon.
+    pub t_end: f64,
+    /// |f|^2.
+    pub grad_sq: f64,
+    /// The loss.
+    pub loss: f64,
+    /// The recent past.
+    pub past: &'a History,
+}
+
+/// A stopping rule.
+pub trait Terminator: Send + Sync {
+    /// A status where the lane is done; asked before the first step and after every accepted one.
+    fn check(&self, now: &Progress<'_>) -> Option<Status>;
+}
+
+/// Converged when |grad| <= gtol.
+#[derive(Clone, Copy, Debug)]
+pub struct GradNorm {
+    /// The bound.
+    pub gtol: f64,
+}
+
+impl Terminator for GradNorm {
+    fn check(&self, now: &Progress<'_>) -> Option<Status> {
+        (now.grad_sq.sqrt() <= self.gtol).then_some(Status::Converged)
+    }
+}
+
+/// Converged when the estimated distance to the minimum is small on two successive steps that went as predicted.
+///
+/// edm = (D/2) g^T H^-1 g, invariant under a change of latent coordinates. A step went as predicted when actual over
+/// predicted decrease lies in `[0.5, 2]`. James & Roos, MINUIT, Comput. Phys. Commun. 10 (1975).
+#[derive(Clone, Copy, Debug)]
+pub struct Edm {
+    /// The bound, in units of the log likelihood, or of D l if `relative`.
+    pub edm_tol: f64,
+    /// D: turns the flow's objective, a mean, into a log likelihood.
+    pub values: f64,
+    /// Whether the bound counts in units of D l.
+    pub relative: bool,
+}
+
+impl Terminator for Edm {
+    fn check(&self, now: &Progress<'_>) -> Option<Status> {
+        let unit = if self.relative { self.values * now.loss } else { 1.0 };
+        let small = now.past.edm.iter().all(|&edm| edm * self.values <= self.edm_tol * unit);
+        let regular = now.past.ratio.iter().all(|ratio| (0.5..=2.0).contains(ratio));
+        (self.edm_tol > 0.0 && small && regular).then_some(Status::Converged)
+    }
+}
+
+/// Converged when the loss has stopped falling: the authors' rule for the adaptive minimize-distance solver.
+///
+/// After the first 1 - `settle_fraction` of t_end, the mean slope of the last five accepted losses (central differences
+/// inside, one-sided at the ends) is below `loss_slope_tol` in size.
+#[derive(Clone, Copy, Debug)]
+pub struct LossSlope {
+    /// The bound on the slope per step.
+    pub loss_slope_tol: f64,
+    /// The part of t_end that must be left at most.
+    pub settle_fraction: f64,
+}
+
+impl Terminator for LossSlope {
+    fn check(&self, now: &Progress<'_>) -> Option<Status> {
+        let l = &now.past.losses;
+        if (now.past.accepted as usize) < LOSSES || (now.t_end - now.t) / now.t_end > self.settle_fraction {
+            return None;
+        }
+        let inside = (l[2] - l[0] + l[3] - l[1] + l[4] - l[2]) / 2.0;
+        let slope = (l[1] - l[0] + inside + l[4] - l[3]) / LOSSES as f64;
+        (slope.abs() < self.loss_slope_tol).then_some(Status::Converged)
+    }
+}

@@ -1,0 +1,155 @@
+//! The loop with a stepper and a controller that play back a script: exact times, exact counts.
+
+mod support;
+
+use gfe_ode::control::{Evidence, StepController, Verdict};
+use gfe_ode::{Flow, FlowError, History, Lanewise, Method, Start, Status, Stepper, Trial, Work, integrate};
+use support::{Kept, Numbers, Quadratic};
+
+/// Moves every state by its step size and records which lanes it was asked for.
+#[derive(Default)]
+struct Shift {
+    widths: Vec<usize>,
+    relocations: Vec<(usize, usize)>,
+}
+
+impl Lanewise for Shift {
+    fn admit(&mut self, _lane: usize, _sample: usize, _z0: &[f64]) {}
+
+    fn relocate(&mut self, from: usize, to: usize) {
+        self.relocations.push((from, to));
+    }
+}
+
+impl Stepper for Shift {
+    fn order(&self) -> u32 {
+        1
+    }
+
+    fn attempt(
+        &mut self,
+        _flow: &mut dyn Flow,
+        from: Start<'_>,
+        mut to: Trial<'_>,
+        _work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        self.widths.push(from.lanes.len());
+        to.solved.fill(true);
+        for b in 0..from.lanes.len() {
+            to.z[(0, b)] = from.z[(0, b)] + from.h[b];
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, _lane: usize) {}
+}
+
+/// Rejects the first attempt of every step and then accepts with a doubled step.
+struct EverySecond;
+
+impl StepController for EverySecond {
+    fn first(&self) -> f64 {
+        2.0
+    }
+
+    fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
+        if past.rejected_in_a_row == 0 {
+            return Verdict::Reject { h_next: seen.h / 2.0 };
+        }
+        Verdict::Accept {
+            h_next: 4.0 * seen.h,
+            t_step: seen.h,
+            forced: false,
+        }
+    }
+}
+
+/// Gives up on sample 1, whose loss at z0 = 0 is 1/2, at once.
+struct NotTheFirst;
+
+impl StepController for NotTheFirst {
+    fn first(&self) -> f64 {
+        1.0
+    }
+
+    fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
+        if past.accepted == 0 && seen.objective[0] == 0.5 {
+            return Verdict::GiveUp(Status::Stagnated);
+        }
+        Verdict::Accept {
+            h_next: 1.0,
+            t_step: 1.0,
+            forced: true,
+        }
+    }
+}
+
+#[test]
+fn times_and_counts_are_those_of_the_script() {
+    let (mut flow, mut stepper, mut kept) = (Quadratic::new(&[1.0], 1), Shift::default(), Kept::default());
+    let method = Method {
+        stepper: &mut stepper,
+        controller: &EverySecond,
+        stop: &[],
+        t_end: 6.0,
+        max_steps: 100,
+        lanes: 1,
+    };
+    integrate(&mut flow, method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
+    // 2 rejected, 1 accepted; 4 rejected, 2 accepted; 8 cut to 3 and rejected, 1.5 accepted; 6 cut to 1.5, halved ...
+    let times: Vec<f64> = kept.steps.iter().map(|step| step.t).collect();
+    assert_eq!(times[..4], [1.0, 3.0, 4.5, 5.25]);
+    assert!(times.windows(2).all(|pair| pair[0] <= pair[1]));
+    let work = kept.done[0].work;
+    assert_eq!(work.steps, work.rejected);
+    assert_eq!(work.evaluations, 1 + work.steps + work.rejected);
+}
+
+#[test]
+fn max_steps_counts_attempts() {
+    let (mut flow, mut stepper, mut kept) = (Quadratic::new(&[1.0], 1), Shift::default(), Kept::default());
+    let method = Method {
+        stepper: &mut stepper,
+        controller: &EverySecond,
+        stop: &[],
+        t_end: 1e9,
+        max_steps: 7,
+        lanes: 1,
+    };
+    integrate(&mut flow, method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
+    let done = &kept.done[0];
+    assert_eq!(
+        (done.status, done.work.steps, done.work.rejected),
+        (Status::MaxSteps, 3, 4)
+    );
+}
+
+#[test]
+fn free_lanes_are_refilled_and_holes_closed_by_the_last_lane() {
+    let (mut flow, mut stepper, mut kept) = (Quadratic::new(&[1.0], 3), Shift::default(), Kept::default());
+    let method = Method {
+        stepper: &mut stepper,
+        controller: &NotTheFirst,
+        stop: &[],
+        t_end: 2.0,
+        max_steps: 100,
+        lanes: 3,
+    };
+    integrate(&mut flow, method, &mut Numbers { next: 1, last: 5 }, &mut kept).expect("nothing fails");
+    // Sample 1 leaves lane 0 after one attempt; lane 2 (sample 3) moves there and sample 4 takes lane 2.
+    assert_eq!(stepper.relocations[0], (2, 0));
+    assert_eq!(stepper.widths, [3, 3, 2, 1]);
+    let order: Vec<(usize, Status)> = kept.done.iter().map(|done| (done.sample, done.status)).collect();
+    let reached = Status::HorizonReached;
+    assert_eq!(
+        order,
+        [
+            (1, Status::Stagnated),
+            (3, reached),
+            (2, reached),
+            (4, reached),
+            (5, reached)
+        ]
+    );
+    assert!(kept.done[1..].iter().all(|done| done.work.forced == 2 && done.t == 2.0));
+}
