@@ -119,15 +119,78 @@ pub enum IoError {
         /// What was given.
         found: usize,
     },
+    /// The file is not HDF5, or is damaged.
+    #[error("{}: not a readable HDF5 file ({source}); convert it, e.g. with h5py", path.display())]
+    NotHdf5 {
+        /// The file asked for.
+        path: PathBuf,
+        /// What HDF5 said.
+        source: hdf5::Error,
+    },
+    /// The file has no dataset of that name.
+    #[error("{}: no dataset `{dataset}`; its numeric datasets are {numeric:?}", path.display())]
+    NoDataset {
+        /// The file asked for.
+        path: PathBuf,
+        /// The dataset asked for.
+        dataset: String,
+        /// What there is instead.
+        numeric: Vec<String>,
+    },
+    /// No dataset was named and the file has none or several.
+    #[error("{}: name one dataset as FILE:/DATASET; its numeric datasets are {numeric:?}", path.display())]
+    NotUnique {
+        /// The file asked for.
+        path: PathBuf,
+        /// What there is to choose from.
+        numeric: Vec<String>,
+    },
+    /// The values are neither integers nor floats.
+    #[error("{path}: holds values of type {found}; integers or floats are needed")]
+    NotNumeric {
+        /// File and dataset.
+        path: String,
+        /// The type found.
+        found: String,
+    },
+    /// The dataset has no sample axis, too many axes, or samples without values or with too many.
+    #[error(
+        "{path}: has shape {shape:?}; needed are 1 to {rank_limit} axes, samples first, and 1 to {values_limit} values \
+         a sample"
+    )]
+    BadShape {
+        /// File and dataset.
+        path: String,
+        /// The shape found.
+        shape: Vec<usize>,
+        /// Most axes.
+        rank_limit: usize,
+        /// Most values of a sample.
+        values_limit: usize,
+    },
+    /// The values lie in another file.
+    #[error("{path}: its values lie in another file; copy them into one file, e.g. with h5py")]
+    ForeignStorage {
+        /// File and dataset.
+        path: String,
+    },
+    /// HDF5 failed in a way that has no name of its own here.
+    #[error("{}: HDF5 failed: {source}", path.display())]
+    Hdf5 {
+        /// The file asked for.
+        path: PathBuf,
+        /// What HDF5 said.
+        source: hdf5::Error,
+    },
 }
 
 impl IoError {
     /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            IoError::NotFound { .. } => 66,
+            IoError::NotFound { .. } | IoError::NoDataset { .. } => 66,
             IoError::Create { .. } => 73,
-            IoError::Read { .. } | IoError::Write { .. } => 74,
+            IoError::Read { .. } | IoError::Write { .. } | IoError::Hdf5 { .. } => 74,
             _ => 65,
         }
     }

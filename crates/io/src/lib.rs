@@ -6,7 +6,11 @@
 
 mod atomic;
 mod error;
+mod input;
+mod listing;
 mod model_file;
+mod native;
 
 pub use error::IoError;
+pub use input::{H5Input, InputPath};
 pub use model_file::{ModelFile, StoredTensor, params_sha256};
