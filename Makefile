@@ -40,7 +40,7 @@ $(STAMP): tests/requirements.txt
 install-venv:
 	@sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo=sudo; fi; \
 	if command -v apt-get >/dev/null && { [ -z "$$sudo" ] || command -v sudo >/dev/null; }; then \
-	    $$sudo apt-get update -qq && $$sudo apt-get install -y -qq python3-venv && python3 -m venv --clear $(VENV); \
+	    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv && python3 -m venv --clear $(VENV); \
 	else \
 	    cat .tools/venv.log >&2; echo "python3 cannot make a virtual environment: install its venv module (python3-venv)" >&2; exit 1; \
 	fi
