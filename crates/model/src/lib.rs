@@ -7,15 +7,15 @@
 #![warn(missing_docs)]
 
 pub mod check;
+mod columns;
 mod dataset;
 mod decoder;
 pub mod dense;
 pub mod loss;
+mod random;
 
 pub use dataset::{DataError, DataShape, DatasetSource, Dim, Targets, TargetsMut};
-pub use decoder::{
-    At, DecodeError, Decoder, DecoderShape, SecondOrder, Seeds, Tangent, Taped, TensorSpec, Trainable,
-};
+pub use decoder::{At, DecodeError, Decoder, DecoderShape, SecondOrder, Seeds, Tangent, Taped, TensorSpec, Trainable};
 pub use loss::{BadDatum, Loss, LossKind};
 
 /// A batch read column by column: `[rows, lanes]`, column-major with unit row stride; column b belongs to lane b.

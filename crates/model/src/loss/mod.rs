@@ -9,6 +9,7 @@ mod gaussian;
 mod mse;
 mod poisson;
 
+use crate::columns::{column, column_mut};
 use crate::{Cols, ColsMut, Targets};
 use serde::{Deserialize, Serialize};
 
@@ -87,5 +88,93 @@ impl LossKind {
             LossKind::Gaussian => &Gaussian,
             LossKind::Poisson => &Poisson,
         }
+    }
+}
+
+/// Calls `visit(index, y, w)` for every value of one sample that is not masked; a masked `y` is not read.
+fn each_valid(y: &[f64], w: Option<&[f64]>, mut visit: impl FnMut(usize, f64, f64)) {
+    match w {
+        None => y.iter().enumerate().for_each(|(i, &y)| visit(i, y, 1.0)),
+        Some(w) => {
+            assert_eq!(w.len(), y.len(), "a weight for every value");
+            (0..y.len()).filter(|&i| w[i] != 0.0).for_each(|i| visit(i, y[i], w[i]));
+        }
+    }
+}
+
+/// [`Loss::eval`] from `point(x, y)` = (v, dv/dx) of one value.
+fn eval_columns(
+    x: Cols<'_>,
+    y: Targets<'_>,
+    value: &mut [f64],
+    mut x_bar: Option<ColsMut<'_>>,
+    point: impl Fn(f64, f64) -> (f64, f64),
+) {
+    let values = x.nrows() as f64;
+    for lane in 0..x.ncols() {
+        let decoded = column(x, lane);
+        let mut slopes = x_bar.as_mut().map(|x_bar| column_mut(x_bar, lane));
+        if let Some(slopes) = &mut slopes {
+            slopes.fill(0.0);
+        }
+        let mut sum = 0.0;
+        each_valid(column(y.y, lane), y.w.map(|w| column(w, lane)), |i, y, w| {
+            let (v, slope) = point(decoded[i], y);
+            sum += w * v;
+            if let Some(slopes) = &mut slopes {
+                slopes[i] = w * slope / values;
+            }
+        });
+        value[lane] = sum / values;
+    }
+}
+
+/// [`Loss::curvature`] from `second(x)` = d2v/dx2 of one value, which depends on y in none of the losses.
+fn curvature_columns(x: Cols<'_>, y: Targets<'_>, mut diagonal: ColsMut<'_>, second: impl Fn(f64) -> f64) {
+    let values = x.nrows() as f64;
+    for lane in 0..x.ncols() {
+        let decoded = column(x, lane);
+        let diagonal = column_mut(&mut diagonal, lane);
+        diagonal.fill(0.0);
+        each_valid(column(y.y, lane), y.w.map(|w| column(w, lane)), |i, _, w| {
+            diagonal[i] = w * second(decoded[i]) / values;
+        });
+    }
+}
+
+/// sum w (y - x)^2 of one sample.
+fn squares(x: &[f64], y: &[f64], w: Option<&[f64]>) -> f64 {
+    let mut sum = 0.0;
+    each_valid(y, w, |i, y, w| sum += w * (y - x[i]).powi(2));
+    sum
+}
+
+/// [`Loss::admits`]: finite values in `[lower, upper]` (`range` says it in words) and finite weights >= 0, one positive.
+fn admit_values(y: &[f64], w: Option<&[f64]>, (lower, upper): (f64, f64), range: &'static str) -> Result<(), BadDatum> {
+    let mut valid = 0;
+    let mut bad = None;
+    each_valid(y, w, |index, y, w| {
+        valid += 1;
+        let found = if !w.is_finite() {
+            Some(BadDatum::NotFinite { index, value: w })
+        } else if w < 0.0 {
+            Some(BadDatum::OutOfRange {
+                index,
+                value: w,
+                range: "the weights' range: 0 or more",
+            })
+        } else if !y.is_finite() {
+            Some(BadDatum::NotFinite { index, value: y })
+        } else if y < lower || y > upper {
+            Some(BadDatum::OutOfRange { index, value: y, range })
+        } else {
+            None
+        };
+        bad = bad.or(found);
+    });
+    match bad {
+        Some(bad) => Err(bad),
+        None if valid == 0 => Err(BadDatum::Empty),
+        None => Ok(()),
     }
 }

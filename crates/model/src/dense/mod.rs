@@ -1,0 +1,273 @@
+//! The built-in decoder: linear layers with one nonlinearity between them, as faer matrix products over all lanes.
+//!
+//! With h_0 = z: a_i = W_i h_(i-1) + b_i, h_i = activation(a_i), and x is the last a, without activation. The tape holds
+//! a, h and the slope s = activation'(a) of every hidden layer. Products that need scratch cut a wide batch into blocks
+//! of columns, so that scratch does not grow with the batch.
+
+mod activation;
+mod config;
+mod layer;
+mod second_order;
+mod train;
+
+pub use activation::Activation;
+pub use config::{DenseConfig, DenseError, DenseKind, Output};
+
+use crate::columns::{batch, batch_mut, blocks, column_mut, cut, widest_block};
+use crate::{
+    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, SecondOrder, Tangent, Taped, TensorSpec, Trainable,
+};
+use faer::prelude::IntoConst;
+use layer::{Layer, affine, product, scale};
+use std::ops::Range;
+
+/// A dense decoder; it holds its architecture alone.
+#[derive(Clone, Debug)]
+pub struct Dense {
+    config: DenseConfig,
+    layers: Vec<Layer>,
+    /// Outputs of all hidden layers together.
+    hidden: usize,
+    /// Outputs of the widest hidden layer; 0 without any.
+    widest: usize,
+    params: usize,
+}
+
+impl Dense {
+    /// The decoder of this configuration.
+    ///
+    /// Fails where there is no layer, a size is 0, or the decoder would not fit the address space.
+    pub fn new(config: DenseConfig) -> Result<Self, DenseError> {
+        let params = config.params()?;
+        let mut layers = Vec::with_capacity(config.layers.len());
+        let (mut inputs, mut weight, mut tape) = (config.latent, 0, 0);
+        for &outputs in &config.layers {
+            layers.push(Layer {
+                inputs,
+                outputs,
+                weight,
+                tape,
+            });
+            weight += (inputs + 1) * outputs;
+            tape += 3 * outputs;
+            inputs = outputs;
+        }
+        let above = &config.layers[..config.layers.len() - 1];
+        let (hidden, widest) = (above.iter().sum(), above.iter().copied().max().unwrap_or(0));
+        Ok(Dense {
+            config,
+            layers,
+            hidden,
+            widest,
+            params,
+        })
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &DenseConfig {
+        &self.config
+    }
+
+    /// The input of layer `index` in every lane: z, or the activation below.
+    fn input<'a>(&self, index: usize, taped: Taped<'a>) -> Cols<'a> {
+        match index {
+            0 => taped.at.z,
+            _ => self.layers[index - 1].activated(taped.tape),
+        }
+    }
+
+    /// delta_i = dl/da_i of every layer, last to first, from that of the last layer, `x_bar`.
+    ///
+    /// `visit(i, delta_i)` is called once per layer. delta_(i-1) = s_(i-1) * (W_i^T delta_i).
+    fn pull_back(
+        &self,
+        taped: Taped<'_>,
+        x_bar: Cols<'_>,
+        scratch: &mut [f64],
+        mut visit: impl FnMut(usize, Cols<'_>),
+    ) {
+        let lanes = x_bar.ncols();
+        let (mut here, mut below) = scratch[..2 * self.widest * lanes].split_at_mut(self.widest * lanes);
+        let last = self.layers.len() - 1;
+        for index in (0..=last).rev() {
+            let layer = self.layers[index];
+            let delta = if index == last {
+                x_bar
+            } else {
+                batch(here, layer.outputs, lanes)
+            };
+            visit(index, delta);
+            if index > 0 {
+                let mut next = batch_mut(below, layer.inputs, lanes);
+                product(next.as_mut(), layer.weight(taped.at.params).transpose(), delta);
+                scale(next, self.layers[index - 1].slope(taped.tape), |lane| lane);
+            }
+            std::mem::swap(&mut here, &mut below);
+        }
+    }
+}
+
+/// The same for some of the lanes.
+fn lanes_of<'a>(taped: Taped<'a>, block: &Range<usize>) -> Taped<'a> {
+    let at = At {
+        z: cut(taped.at.z, block),
+        context: cut(taped.at.context, block),
+        ..taped.at
+    };
+    Taped {
+        at,
+        tape: cut(taped.tape, block),
+    }
+}
+
+impl Decoder for Dense {
+    fn shape(&self) -> DecoderShape {
+        let data = self.layers[self.layers.len() - 1].outputs;
+        DecoderShape {
+            latent: self.config.latent,
+            data,
+            params: self.params,
+            context: 0,
+        }
+    }
+
+    /// `decoder.{2i}.weight` `[out, in]` and `decoder.{2i}.bias` `[out]` of layer i: an activation takes the odd places
+    /// of PyTorch's `Sequential`.
+    fn tensors(&self) -> Vec<TensorSpec> {
+        let tensors = |(index, layer): (usize, &Layer)| {
+            let name = |tensor| format!("decoder.{}.{tensor}", 2 * index);
+            [
+                TensorSpec {
+                    name: name("weight"),
+                    shape: vec![layer.outputs, layer.inputs],
+                },
+                TensorSpec {
+                    name: name("bias"),
+                    shape: vec![layer.outputs],
+                },
+            ]
+        };
+        self.layers.iter().enumerate().flat_map(tensors).collect()
+    }
+
+    fn tape_len(&self) -> usize {
+        3 * self.hidden
+    }
+
+    fn scratch_len(&self, columns: usize) -> usize {
+        second_order::scratch_per_column(self) * widest_block(columns)
+    }
+
+    fn forward(
+        &self,
+        at: At<'_>,
+        x: ColsMut<'_>,
+        mut tape: ColsMut<'_>,
+        _scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        let last = self.layers.len() - 1;
+        for (index, &layer) in self.layers[..last].iter().enumerate() {
+            let (below, own) = tape.as_mut().split_at_row_mut(layer.tape);
+            let mut own = own.subrows_mut(0, 3 * layer.outputs);
+            let input = self.input(
+                index,
+                Taped {
+                    at,
+                    tape: below.into_const(),
+                },
+            );
+            let a = own.as_mut().subrows_mut(0, layer.outputs);
+            affine(a, layer.weight(at.params), input, layer.bias(at.params));
+            activate(self.config.activation, layer.outputs, own);
+        }
+        let layer = self.layers[last];
+        let input = self.input(
+            last,
+            Taped {
+                at,
+                tape: tape.into_const(),
+            },
+        );
+        affine(x, layer.weight(at.params), input, layer.bias(at.params));
+        Ok(())
+    }
+
+    fn vjp(
+        &self,
+        taped: Taped<'_>,
+        x_bar: Cols<'_>,
+        mut z_bar: ColsMut<'_>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        for block in blocks(x_bar.ncols()) {
+            let x_bar = cut(x_bar, &block);
+            let mut z_bar = z_bar.as_mut().subcols_mut(block.start, block.len());
+            self.pull_back(lanes_of(taped, &block), x_bar, scratch, |index, delta| {
+                if index == 0 {
+                    product(
+                        z_bar.as_mut(),
+                        self.layers[0].weight(taped.at.params).transpose(),
+                        delta,
+                    );
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn tangent(&self) -> Option<&dyn Tangent> {
+        Some(self)
+    }
+
+    fn trainable(&self) -> Option<&dyn Trainable> {
+        Some(self)
+    }
+
+    fn second_order(&self) -> Option<&dyn SecondOrder> {
+        Some(self)
+    }
+}
+
+/// Writes h and s from a; `own` holds the three, `outputs` rows each.
+fn activate(activation: Activation, outputs: usize, mut own: ColsMut<'_>) {
+    for lane in 0..own.ncols() {
+        let (a, rest) = column_mut(&mut own, lane).split_at_mut(outputs);
+        let (h, s) = rest.split_at_mut(outputs);
+        for i in 0..outputs {
+            (h[i], s[i]) = activation.value_and_slope(a[i]);
+        }
+    }
+}
+
+impl Tangent for Dense {
+    fn jvp(
+        &self,
+        taped: Taped<'_>,
+        z_dot: Cols<'_>,
+        mut x_dot: ColsMut<'_>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        let directions = z_dot.ncols() / taped.tape.ncols().max(1);
+        let last = self.layers.len() - 1;
+        for block in blocks(z_dot.ncols()) {
+            let columns = block.len();
+            let (mut below, mut here) = scratch[..2 * self.widest * columns].split_at_mut(self.widest * columns);
+            for (index, layer) in self.layers.iter().enumerate() {
+                let h_dot = match index {
+                    0 => cut(z_dot, &block),
+                    _ => batch(below, layer.inputs, columns),
+                };
+                if index == last {
+                    let x_dot = x_dot.as_mut().subcols_mut(block.start, columns);
+                    product(x_dot, layer.weight(taped.at.params), h_dot);
+                } else {
+                    let mut a_dot = batch_mut(here, layer.outputs, columns);
+                    product(a_dot.as_mut(), layer.weight(taped.at.params), h_dot);
+                    scale(a_dot, layer.slope(taped.tape), |c| (block.start + c) / directions);
+                }
+                std::mem::swap(&mut below, &mut here);
+            }
+        }
+        Ok(())
+    }
+}

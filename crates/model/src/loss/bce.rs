@@ -1,0 +1,53 @@
+//! v = softplus(x) - y x.
+
+use super::{BadDatum, Loss, admit_values, curvature_columns, eval_columns};
+use crate::{Cols, ColsMut, Targets};
+
+/// v = softplus(x) - y x, the cross entropy of sigmoid(x) against y in `[0, 1]`; finite for every finite logit x.
+#[derive(Clone, Copy, Debug)]
+pub struct Bce;
+
+/// (v, dv/dx), with max(x, 0) - y x as one product: it leaves the small log(1 + e^-|x|) its digits where y is 0 or 1.
+fn point(x: f64, y: f64) -> (f64, f64) {
+    let small = (-x.abs()).exp();
+    let (linear, sigmoid) = if x >= 0.0 {
+        ((1.0 - y) * x, 1.0 / (1.0 + small))
+    } else {
+        (-y * x, small / (1.0 + small))
+    };
+    (linear + small.ln_1p(), sigmoid - y)
+}
+
+impl Loss for Bce {
+    fn name(&self) -> &'static str {
+        "bce"
+    }
+
+    fn eval(&self, x: Cols<'_>, y: Targets<'_>, value: &mut [f64], x_bar: Option<ColsMut<'_>>) {
+        eval_columns(x, y, value, x_bar, point);
+    }
+
+    fn curvature(&self, x: Cols<'_>, y: Targets<'_>, diagonal: ColsMut<'_>) {
+        curvature_columns(x, y, diagonal, |x| {
+            let small = (-x.abs()).exp();
+            small / ((1.0 + small) * (1.0 + small))
+        });
+    }
+
+    /// NaN: cross entropy has no chi-squared.
+    fn chi2(&self, _x: &[f64], _y: &[f64], _w: Option<&[f64]>) -> f64 {
+        f64::NAN
+    }
+
+    fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum> {
+        admit_values(y, w, (0.0, 1.0), "[0, 1]")
+    }
+
+    fn data_units(&self, x: f64) -> f64 {
+        point(x, 0.0).1
+    }
+
+    fn is_likelihood(&self) -> bool {
+        true
+    }
+}

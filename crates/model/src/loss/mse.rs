@@ -1,0 +1,38 @@
+//! v = (x - y)^2.
+
+use super::{BadDatum, Loss, admit_values, curvature_columns, eval_columns, squares};
+use crate::{Cols, ColsMut, Targets};
+
+/// v = (x - y)^2: l is the mean squared error, no likelihood as long as nobody says what sigma is.
+#[derive(Clone, Copy, Debug)]
+pub struct Mse;
+
+impl Loss for Mse {
+    fn name(&self) -> &'static str {
+        "mse"
+    }
+
+    fn eval(&self, x: Cols<'_>, y: Targets<'_>, value: &mut [f64], x_bar: Option<ColsMut<'_>>) {
+        eval_columns(x, y, value, x_bar, |x, y| ((x - y) * (x - y), 2.0 * (x - y)));
+    }
+
+    fn curvature(&self, x: Cols<'_>, y: Targets<'_>, diagonal: ColsMut<'_>) {
+        curvature_columns(x, y, diagonal, |_| 2.0);
+    }
+
+    fn chi2(&self, x: &[f64], y: &[f64], w: Option<&[f64]>) -> f64 {
+        squares(x, y, w)
+    }
+
+    fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum> {
+        admit_values(y, w, (f64::MIN, f64::MAX), "the finite numbers")
+    }
+
+    fn data_units(&self, x: f64) -> f64 {
+        x
+    }
+
+    fn is_likelihood(&self) -> bool {
+        false
+    }
+}
