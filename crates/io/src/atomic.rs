@@ -30,8 +30,18 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     })
 }
 
+/// Fails now rather than after hours where no file can be created beside `path`.
+pub(crate) fn check_creatable(path: &Path) -> Result<(), IoError> {
+    let temporary = beside(path);
+    let created = File::create(&temporary).and_then(|_| fs::remove_file(&temporary));
+    created.map_err(|source| IoError::Create {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// `NAME.tmp-PID` in the folder of `path`: a rename does not cross file systems.
-fn beside(path: &Path) -> PathBuf {
+pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, ToOwned::to_owned);
     name.push(format!(".tmp-{}", std::process::id()));
     path.with_file_name(name)

@@ -174,6 +174,18 @@ pub enum IoError {
         /// File and dataset.
         path: String,
     },
+    /// Rows do not fit the layout that the output was created with.
+    #[error("{}: {what}: {found} came, {expected} were announced", path.display())]
+    RowsDoNotFit {
+        /// The output.
+        path: PathBuf,
+        /// What was counted.
+        what: &'static str,
+        /// As announced in the layout.
+        expected: usize,
+        /// As given.
+        found: usize,
+    },
     /// HDF5 failed in a way that has no name of its own here.
     #[error("{}: HDF5 failed: {source}", path.display())]
     Hdf5 {

@@ -5,12 +5,15 @@
 #![warn(missing_docs)]
 
 mod atomic;
+mod encoded;
 mod error;
 mod input;
 mod listing;
 mod model_file;
 mod native;
+mod scales;
 
+pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter};
 pub use error::IoError;
 pub use input::{H5Input, InputPath};
 pub use model_file::{ModelFile, StoredTensor, params_sha256};

@@ -1,0 +1,138 @@
+use std::fs;
+
+use super::*;
+use crate::listing::dimension_names;
+use crate::{H5Input, InputPath};
+use gfe_model::DatasetSource;
+
+fn layout() -> EncodedLayout {
+    let dim = |name: &str, len| Dim {
+        name: name.to_owned(),
+        len,
+    };
+    EncodedLayout {
+        samples: 3,
+        latent: 2,
+        reconstruction: Some(vec![dim("y", 2), dim("loss", 4)]),
+        statuses: vec![(0, "converged".to_owned()), (1, "end_of_time".to_owned())],
+        attributes: vec![("title".to_owned(), "three samples".to_owned())],
+        notes: vec![("config".to_owned(), "{}".to_owned())],
+    }
+}
+
+fn row(sample: i64) -> EncodedRow {
+    EncodedRow {
+        sample,
+        status: 1,
+        loss: 0.5 * sample as f64,
+        steps: 7,
+        factorizations: 3,
+        ..EncodedRow::default()
+    }
+}
+
+/// Writes three rows to `path`, two and then one.
+fn write(path: &Path) {
+    let z = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let x: Vec<f64> = (0..24).map(f64::from).collect();
+    let rows = [row(10), row(11), row(12)];
+    let mut writer = EncodedWriter::create(path, &layout()).unwrap();
+    for part in [0..2, 2..3] {
+        let (z, x) = (&z[2 * part.start..2 * part.end], &x[8 * part.start..8 * part.end]);
+        let batch = EncodedRows {
+            rows: &rows[part.clone()],
+            z: Cols::from_column_major_slice(z, 2, part.len()),
+            reconstruction: Some(Cols::from_column_major_slice(x, 8, part.len())),
+        };
+        writer.write(&batch).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn what_is_written_has_named_dimensions_and_the_rows_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("z.h5");
+    write(&path);
+    let file = File::open(&path).unwrap();
+    let reals = |name: &str| file.dataset(name).unwrap().read_raw::<f64>().unwrap();
+    assert_eq!(reals("z"), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(reals("loss"), [5.0, 5.5, 6.0]);
+    assert_eq!(reals("sample"), [10.0, 11.0, 12.0]);
+    assert_eq!(
+        file.dataset("factorizations").unwrap().read_raw::<u32>().unwrap(),
+        [3, 3, 3]
+    );
+    let x = file.dataset("reconstruction").unwrap();
+    assert_eq!(x.shape(), [3, 2, 4]);
+    let expected: Vec<f64> = (0..24).map(f64::from).collect();
+    assert_eq!(x.read_raw::<f64>().unwrap(), expected);
+    let names: Vec<String> = dimension_names(&file, &x).into_iter().flatten().collect();
+    assert_eq!(
+        names,
+        ["sample", "y", "feature_1"],
+        "an axis called like a result gets another name"
+    );
+    let input = H5Input::open(
+        &InputPath {
+            file: path,
+            dataset: Some("/z".to_owned()),
+        },
+        None,
+    )
+    .unwrap();
+    assert_eq!(
+        input.shape().dims,
+        [Dim {
+            name: "latent".to_owned(),
+            len: 2
+        }]
+    );
+}
+
+#[test]
+fn the_same_rows_give_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.h5", "b.h5"].map(|name| folder.path().join(name));
+    write(&a);
+    write(&b);
+    assert!(fs::read(&a).unwrap() == fs::read(&b).unwrap());
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "no temporary file is left"
+    );
+}
+
+#[test]
+fn an_older_file_stands_until_every_row_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("z.h5");
+    fs::write(&path, "older").unwrap();
+    let writer = EncodedWriter::create(&path, &layout()).unwrap();
+    let error = writer.finish().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            IoError::RowsDoNotFit {
+                expected: 3,
+                found: 0,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"older");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    write(&path);
+    assert!(File::open(&path).is_ok());
+}
+
+#[test]
+fn an_output_in_a_missing_folder_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = EncodedWriter::create(&folder.path().join("none/z.h5"), &layout())
+        .err()
+        .unwrap();
+    assert_eq!(error.exit_code(), 73, "{error}");
+}
