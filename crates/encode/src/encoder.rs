@@ -1,0 +1,186 @@
+//! Encodes a block of data: one integration loop per worker thread over a shared queue of samples.
+
+use crate::{GradientFlow, Solver};
+use faer::Mat;
+use gfe_model::{Cols, Decoder, Loss, Targets};
+use gfe_ode::{FlowError, Method, Queue, ResultSink, Retired, Status, StepRecord, Work, integrate};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How a block is encoded.
+pub struct Encoding<'a> {
+    /// Opens a decoder for a worker.
+    pub open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync),
+    /// Weights, `[P]`.
+    pub params: &'a [f64],
+    /// The loss.
+    pub loss: &'a dyn Loss,
+    /// The method.
+    pub solver: Solver,
+    /// tau, or infinity.
+    pub t_end: f64,
+    /// A sample whose |grad| is at most this is done.
+    pub gtol: f64,
+    /// Steps attempted per sample at most.
+    pub max_steps: u32,
+    /// Lanes per worker.
+    pub lanes: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// Whether every accepted step is recorded.
+    pub trace: bool,
+}
+
+/// The result of one sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// How it ended; everything else is NaN or 0 for `bad_input`.
+    pub status: Status,
+    /// Time reached; for `ptc` the sum of its steps.
+    pub t: f64,
+    /// Loss at z.
+    pub loss: f64,
+    /// Loss at z0.
+    pub loss_initial: f64,
+    /// Norm of the gradient of what is minimized.
+    pub grad_norm: f64,
+    /// Work done.
+    pub work: Work,
+    /// Accepted steps, if asked for.
+    pub trace: Vec<StepRecord>,
+}
+
+/// Codes and records, column b and entry b for sample b of the block.
+#[derive(Debug)]
+pub struct Encoded {
+    /// Codes, `[d, samples]`; NaN for samples that could not be encoded.
+    pub z: Mat<f64>,
+    /// Records.
+    pub records: Vec<Record>,
+}
+
+/// Encodes every column of `data`, starting from the columns of `z0` `[d, samples]`.
+///
+/// A sample's result has the same bits whatever its neighbors, lanes and threads. A datum that the loss does not admit
+/// gets the status `bad_input` and touches no other. Fails only where the decoder breaks down.
+pub fn encode(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>) -> Result<Encoded, FlowError> {
+    let samples = data.y.ncols();
+    let none = Record {
+        status: Status::BadInput,
+        t: f64::NAN,
+        loss: f64::NAN,
+        loss_initial: f64::NAN,
+        grad_norm: f64::NAN,
+        work: Work::default(),
+        trace: Vec::new(),
+    };
+    let encoded = Encoded {
+        z: Mat::full(z0.nrows(), samples, f64::NAN),
+        records: vec![none; samples],
+    };
+    let results = Mutex::new(encoded);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..how.threads.max(1))
+            .map(|_| {
+                scope.spawn(|| {
+                    let feed = Feed {
+                        how,
+                        data,
+                        z0,
+                        next: &next,
+                    };
+                    work(
+                        feed,
+                        Results {
+                            into: &results,
+                            trace: how.trace,
+                        },
+                    )
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(results
+        .into_inner()
+        .expect("no worker panicked while it held the results"))
+}
+
+fn work(mut feed: Feed<'_>, mut results: Results<'_>) -> Result<(), FlowError> {
+    let how = feed.how;
+    let decoder = (how.open)();
+    let shape = decoder.shape();
+    let lanes = how.lanes.clamp(1, feed.data.y.ncols().max(1));
+    let anchor = if how.solver.anchors() { 1.0 / how.t_end } else { 0.0 };
+    let mut flow = GradientFlow::new(decoder, how.params, (how.loss, feed.data), anchor, lanes);
+    let mut stepper = how.solver.stepper(shape.latent, lanes);
+    let controller = how.solver.controller(how.t_end);
+    let rules = how.solver.stop(how.gtol, how.loss, shape.data);
+    let stop: Vec<_> = rules.iter().map(|rule| &**rule).collect();
+    let method = Method {
+        stepper: &mut *stepper,
+        controller: &*controller,
+        stop: &stop,
+        // The pseudo-time of an anchored flow has no end: the horizon is in its objective.
+        t_end: if how.solver.anchors() { f64::INFINITY } else { how.t_end },
+        max_steps: how.max_steps,
+        lanes,
+    };
+    integrate(&mut flow, method, &mut feed, &mut results)
+}
+
+/// Hands out the samples that the loss admits.
+struct Feed<'a> {
+    how: &'a Encoding<'a>,
+    data: Targets<'a>,
+    z0: Cols<'a>,
+    next: &'a AtomicUsize,
+}
+
+impl Queue for Feed<'_> {
+    fn next(&mut self, z0: &mut [f64]) -> Option<usize> {
+        loop {
+            let sample = self.next.fetch_add(1, Ordering::Relaxed);
+            if sample >= self.data.y.ncols() {
+                return None;
+            }
+            let y: Vec<f64> = self.data.y.col(sample).iter().copied().collect();
+            let w: Option<Vec<f64>> = self.data.w.map(|w| w.col(sample).iter().copied().collect());
+            if self.how.loss.admits(&y, w.as_deref()).is_ok() {
+                z0.iter_mut().enumerate().for_each(|(r, z)| *z = self.z0[(r, sample)]);
+                return Some(sample);
+            }
+        }
+    }
+}
+
+/// Writes results where they belong.
+struct Results<'a> {
+    into: &'a Mutex<Encoded>,
+    trace: bool,
+}
+
+impl ResultSink for Results<'_> {
+    fn retired(&mut self, result: &Retired<'_>) {
+        let mut encoded = self.into.lock().expect("no worker panics while it holds the results");
+        encoded.z.col_as_slice_mut(result.sample).copy_from_slice(result.z);
+        let record = &mut encoded.records[result.sample];
+        record.status = result.status;
+        record.t = result.t;
+        record.loss = result.loss;
+        record.loss_initial = result.loss_initial;
+        record.grad_norm = result.grad_norm;
+        record.work = result.work;
+    }
+
+    fn stepped(&mut self, step: &StepRecord) {
+        if self.trace {
+            let mut encoded = self.into.lock().expect("no worker panics while it holds the results");
+            encoded.records[step.sample].trace.push(*step);
+        }
+    }
+}
