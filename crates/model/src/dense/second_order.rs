@@ -5,7 +5,7 @@
 
 use super::layer::{add_product, product, scale};
 use super::train::add_lanes;
-use super::{Activation, Dense, lanes_of};
+use super::{Dense, lanes_of};
 use crate::columns::{batch, batch_mut, blocks, column, column_mut, cut};
 use crate::{Cols, ColsMut, DecodeError, SecondOrder, Seeds, Taped};
 use faer::prelude::IntoConst;
@@ -138,7 +138,6 @@ impl Dense {
         mut u_dot: ColsMut<'_>,
     ) {
         let layer = self.layers[index];
-        let activation: Activation = self.config.activation;
         for lane in 0..u.ncols() {
             let (a, s) = (
                 column(layer.pre_activation(tape), lane),
@@ -150,7 +149,7 @@ impl Dense {
                 column_mut(&mut u_dot, lane),
             );
             for i in 0..u.len() {
-                u_dot[i] = activation.second(a[i]) * a_dot[i] * u[i] + s[i] * u_dot[i];
+                u_dot[i] = self.config.activation.second(a[i]) * a_dot[i] * u[i] + s[i] * u_dot[i];
                 u[i] *= s[i];
             }
         }
