@@ -33,25 +33,40 @@ pub struct EncodedLayout {
     pub notes: Vec<(String, String)>,
 }
 
-/// What is recorded of one sample.
+/// What is recorded of one sample; each field is a dataset of that name.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[allow(missing_docs)] // the names are those of the output's datasets
 pub struct EncodedRow {
+    /// Row index in the input dataset.
     pub sample: i64,
+    /// Code of the status; see [`EncodedLayout::statuses`].
     pub status: i8,
+    /// Loss at the latent written.
     pub loss: f64,
+    /// Loss at the initial latent.
     pub loss_initial: f64,
+    /// Norm of the gradient of the loss with respect to z.
     pub grad_norm: f64,
+    /// Estimated distance of the loss to its minimum.
     pub edm: f64,
+    /// Flow time reached.
     pub t: f64,
+    /// Accepted steps.
     pub steps: u32,
+    /// Rejected steps.
     pub rejected: u32,
+    /// Steps accepted although the test refused them, at the smallest step size.
     pub forced: u32,
+    /// Evaluations of the decoder.
     pub evaluations: u32,
+    /// Vector-Jacobian products.
     pub vjps: u32,
+    /// Jacobian-vector products, counted by direction.
     pub jvps: u32,
+    /// Hessian-vector products.
     pub hvps: u32,
+    /// Jacobians formed.
     pub jacobians: u32,
+    /// Matrices factorized.
     pub factorizations: u32,
 }
 
