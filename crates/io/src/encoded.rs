@@ -46,7 +46,7 @@ pub struct EncodedRow {
     pub loss_initial: f64,
     /// Norm of the gradient of the loss with respect to z.
     pub grad_norm: f64,
-    /// Estimated distance of the loss to its minimum.
+    /// Estimated distance to the minimum, `(D/2) g^T (H + I/tau)^-1 g`.
     pub edm: f64,
     /// Flow time reached.
     pub t: f64,
@@ -54,7 +54,7 @@ pub struct EncodedRow {
     pub steps: u32,
     /// Rejected steps.
     pub rejected: u32,
-    /// Steps accepted although the test refused them, at the smallest step size.
+    /// Steps forced after too many rejections in a row.
     pub forced: u32,
     /// Evaluations of the decoder.
     pub evaluations: u32,
