@@ -26,7 +26,7 @@ cargo-version:
 	@cargo --version 2>/dev/null | awk -v want=$(RUST_MIN) ' \
 	    { split($$2, have, "."); split(want, min, "."); ok = have[1] > min[1] || (have[1] == min[1] && have[2] + 0 >= min[2] + 0) } \
 	    END { exit !ok }' \
-	|| { echo "cargo $(RUST_MIN) or newer is needed: install Rust with rustup (https://rustup.rs), or run 'rustup update'" >&2; exit 1; }
+	|| { echo "cargo $(RUST_MIN) or newer is needed: install Rust with rustup, or run 'rustup update'" >&2; exit 1; }
 
 # The environment holds the cmake that builds HDF5 (see .cargo/config.toml) and the libraries that read what gfe writes.
 $(STAMP): tests/requirements.txt

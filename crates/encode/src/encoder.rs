@@ -3,7 +3,10 @@
 use crate::{GradientFlow, Solver};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
-use gfe_ode::{FlowError, Method, Queue, ResultSink, Retired, Status, StepRecord, Work, integrate};
+use gfe_ode::{
+    Cholesky, Flow, FlowError, Lanewise, Method, Point, Queue, ResultSink, Retired, Status, StepRecord, Values, Work,
+    integrate,
+};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,6 +47,8 @@ pub struct Record {
     pub loss_initial: f64,
     /// Norm of the gradient of what is minimized.
     pub grad_norm: f64,
+    /// Estimated distance to the minimum, (D/2) g^T (H~ + I/tau)^-1 g, from the Gauss-Newton Hessian at z.
+    pub edm: f64,
     /// Work done.
     pub work: Work,
     /// Accepted steps, if asked for.
@@ -71,6 +76,7 @@ pub fn encode(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>) -> Result<Enc
         loss: f64::NAN,
         loss_initial: f64::NAN,
         grad_norm: f64::NAN,
+        edm: f64::NAN,
         work: Work::default(),
         trace: Vec::new(),
     };
@@ -105,9 +111,67 @@ pub fn encode(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>) -> Result<Enc
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })?;
-    Ok(results
+    let mut encoded = results
         .into_inner()
-        .expect("no worker panicked while it held the results"))
+        .expect("no worker panicked while it held the results");
+    measure_edm(how, data, z0, &mut encoded)?;
+    Ok(encoded)
+}
+
+/// Adds the estimated distance to the minimum where it is defined: at finite codes of decoders with tangents.
+fn measure_edm(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>, encoded: &mut Encoded) -> Result<(), FlowError> {
+    let decoder = (how.open)();
+    if decoder.tangent().is_none() {
+        return Ok(());
+    }
+    let (dim, values) = (decoder.shape().latent, decoder.shape().data);
+    let lanes = how.lanes.clamp(1, data.y.ncols().max(1));
+    let anchor = if how.solver.anchors() { 1.0 / how.t_end } else { 0.0 };
+    let mut flow = GradientFlow::new(decoder, how.params, (how.loss, data), anchor, lanes);
+    let mut cholesky = Cholesky::new(dim);
+    let mut blocks = vec![0.0; dim * dim * lanes];
+    let (mut f, mut z, mut scalars) = (Mat::zeros(dim, lanes), Mat::zeros(dim, lanes), vec![0.0; 2 * lanes]);
+    let (mut failed, mut work, mut solution) = (vec![false; lanes], vec![Work::default(); lanes], vec![0.0; dim]);
+    let (all, t) = ((0..lanes).collect::<Vec<_>>(), vec![0.0; lanes]);
+    let finite = encoded.records.iter().map(|record| record.loss.is_finite());
+    let done: Vec<usize> = finite
+        .enumerate()
+        .filter_map(|(sample, finite)| finite.then_some(sample))
+        .collect();
+    for samples in done.chunks(lanes) {
+        let count = samples.len();
+        work.fill(Work::default());
+        for (lane, &sample) in samples.iter().enumerate() {
+            z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
+            let start: Vec<f64> = z0.col(sample).iter().copied().collect();
+            flow.admit(lane, sample, &start);
+        }
+        let at = Point {
+            lanes: &all[..count],
+            t: &t[..count],
+            z: z.as_ref().subcols(0, count),
+        };
+        let (objective, loss) = scalars[..2 * count].split_at_mut(count);
+        let to = Values {
+            f: f.as_mut().subcols_mut(0, count),
+            objective,
+            loss,
+            failed: &mut failed[..count],
+        };
+        flow.eval(at, to, &mut work)?;
+        flow.jacobian(at, &mut blocks[..count * dim * dim], &mut work)?;
+        for (lane, &sample) in samples.iter().enumerate() {
+            let block = &blocks[lane * dim * dim..(lane + 1) * dim * dim];
+            let record = &mut encoded.records[sample];
+            record.edm = values as f64 * cholesky.edm(block, f.col_as_slice(lane), &mut solution);
+            record.work.evaluations += work[lane].evaluations;
+            record.work.vjps += work[lane].vjps;
+            record.work.jvps += work[lane].jvps;
+            record.work.jacobians += work[lane].jacobians;
+            record.work.factorizations += 1;
+        }
+    }
+    Ok(())
 }
 
 fn work(mut feed: Feed<'_>, mut results: Results<'_>) -> Result<(), FlowError> {

@@ -6,14 +6,15 @@ use faer::reborrow::{Reborrow as _, ReborrowMut as _};
 use faer::{MatMut, Par};
 
 /// Solves with (shift I - J), J negative semi-definite `[d, d]`.
-pub(crate) struct Cholesky {
+pub struct Cholesky {
     dim: usize,
     matrix: Vec<f64>,
     memory: MemBuffer,
 }
 
 impl Cholesky {
-    pub(crate) fn new(dim: usize) -> Self {
+    /// Memory for blocks of `[dim, dim]`.
+    pub fn new(dim: usize) -> Self {
         let request = llt::factor::cholesky_in_place_scratch::<f64>(dim, Par::Seq, Default::default());
         Cholesky {
             dim,
@@ -26,7 +27,7 @@ impl Cholesky {
     ///
     /// The shift never falls below d eps max|J_ii|: a rank-deficient J then gives the pseudo-inverse's solution up to
     /// rounding, instead of a division by zero.
-    pub(crate) fn solve(&mut self, jacobian: &[f64], shift: f64, rhs: &mut [f64]) -> bool {
+    pub fn solve(&mut self, jacobian: &[f64], shift: f64, rhs: &mut [f64]) -> bool {
         let dim = self.dim;
         let largest = (0..dim).map(|i| jacobian[i * dim + i].abs()).fold(0.0, f64::max);
         let shift = shift.max(dim as f64 * f64::EPSILON * largest);
@@ -49,7 +50,9 @@ impl Cholesky {
     }
 
     /// (1/2) f^T (-J)^-1 f, for f = -g: the distance to the minimum that the quadratic model sees.
-    pub(crate) fn edm(&mut self, jacobian: &[f64], f: &[f64], solution: &mut [f64]) -> f64 {
+    ///
+    /// `solution` `[d]` is overwritten. NaN where the system cannot be solved.
+    pub fn edm(&mut self, jacobian: &[f64], f: &[f64], solution: &mut [f64]) -> f64 {
         solution.copy_from_slice(f);
         if f.iter().all(|&value| value == 0.0) {
             return 0.0;

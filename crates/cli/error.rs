@@ -1,0 +1,42 @@
+//! Everything that ends the program, with its exit code after BSD's sysexits.
+
+use gfe_io::IoError;
+use gfe_model::DataError;
+use gfe_ode::FlowError;
+
+/// Why the program stops.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("the decoder cannot be used: {0}")]
+    Decoder(String),
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    #[error("{input} has {found} values per sample, but the decoder gives {expected}: take the model of these data")]
+    Width {
+        input: String,
+        found: usize,
+        expected: usize,
+    },
+    #[error("{0} exists already: choose another name, or say --force")]
+    Exists(String),
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CliError {
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Io(error) => error.exit_code(),
+            CliError::Data(_) | CliError::Width { .. } => 65,
+            CliError::Flow(_) => 70,
+            CliError::Exists(_) => 73,
+            CliError::Decoder(_) => 78,
+            CliError::Usage(_) => 2,
+        }
+    }
+}
