@@ -73,3 +73,22 @@ fn nothing_is_overwritten_without_force() {
     assert_eq!(std::fs::read(&output).expect("it is still there"), b"precious");
     assert_eq!(gfe(&digits, &output, &["--force"]).status.code(), Some(0));
 }
+
+#[test]
+fn fixed_steps_reach_the_horizon_and_refuse_options_of_other_solvers() {
+    let folder = folder();
+    let output = folder.path().join("codes.h5");
+    let digits = root("tests/data/mnist_test_200.h5").display().to_string();
+    for solver in ["euler", "rk4"] {
+        let flags = ["--solver", solver, "--t-end", "10", "--steps", "20", "--force"];
+        let ran = gfe(&digits, &output, &flags);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success() && said.contains("200 horizon_reached"), "{said}");
+        let refused = gfe(&digits, &output, &["--solver", solver, "--max-steps", "5", "--force"]);
+        assert_eq!(refused.status.code(), Some(2));
+    }
+    assert_eq!(
+        gfe(&digits, &output, &["--steps", "5", "--force"]).status.code(),
+        Some(2)
+    );
+}

@@ -16,6 +16,10 @@ const BLOCK: usize = 4096;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
+    /// Explicit Euler in equal steps.
+    Euler,
+    /// The classical Runge-Kutta method in equal steps.
+    Rk4,
     /// The authors' adaptive minimize-distance solver.
     Amd,
     /// Pseudo-transient continuation to the steady state.
@@ -50,6 +54,9 @@ pub struct Arguments {
     /// Steps attempted per sample at most. Default: 1000 for ptc, 100000 for amd.
     #[arg(long)]
     max_steps: Option<u32>,
+    /// euler, rk4: number of equal steps to t_end. Default: 10000.
+    #[arg(long)]
+    steps: Option<u32>,
     /// Every component of the initial latent.
     #[arg(long, default_value_t = 0.0)]
     z0_fill: f64,
@@ -73,15 +80,24 @@ pub struct Arguments {
 impl Arguments {
     fn check(&self) -> Result<(), CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
-        let amd = matches!(self.solver, Method::Amd);
-        if self.t_end.is_nan() || self.t_end <= 0.0 || (amd && self.t_end.is_infinite()) {
+        let implicit = matches!(self.solver, Method::Ptc);
+        let fixed = matches!(self.solver, Method::Euler | Method::Rk4);
+        if self.t_end.is_nan() || self.t_end <= 0.0 || (!implicit && self.t_end.is_infinite()) {
             return usage(format!(
-                "--t-end is {}: it must be positive, and finite for amd",
+                "--t-end is {}: it must be positive, and finite but for ptc",
                 self.t_end
             ));
         }
-        if amd && self.edm_tol.is_some() {
-            return usage("--edm-tol belongs to --solver ptc: amd stops on gtol and on the slope of the loss".into());
+        if !implicit && self.edm_tol.is_some() {
+            return usage("--edm-tol belongs to --solver ptc: leave it out, or say --gtol".into());
+        }
+        if self.steps.is_some() && !fixed {
+            return usage(
+                "--steps belongs to --solver euler and rk4: say --max-steps to bound the steps of others".into(),
+            );
+        }
+        if fixed && (self.max_steps.is_some() || self.steps == Some(0)) {
+            return usage("euler and rk4 take --steps, 1 or more, and no --max-steps".into());
         }
         let tolerances = [self.gtol, self.edm_tol.unwrap_or(0.0)];
         if tolerances.iter().any(|tol| tol.is_nan() || *tol < 0.0) || self.lanes == 0 || self.threads == Some(0) {
@@ -102,7 +118,11 @@ impl Arguments {
     }
 
     fn solver(&self) -> (Solver, u32) {
+        let steps = self.steps.unwrap_or(10_000);
         match self.solver {
+            // One attempt more than steps: rounding never turns the horizon into max_steps.
+            Method::Euler => (Solver::Euler { steps }, steps.saturating_add(1)),
+            Method::Rk4 => (Solver::Rk4 { steps }, steps.saturating_add(1)),
             Method::Amd => (Solver::Amd(Amd::default()), self.max_steps.unwrap_or(100_000)),
             Method::Ptc => {
                 let default = Ptc::default();
