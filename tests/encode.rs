@@ -92,3 +92,25 @@ fn fixed_steps_reach_the_horizon_and_refuse_options_of_other_solvers() {
         Some(2)
     );
 }
+
+#[test]
+fn rows_asked_for_have_the_bits_they_have_among_all() {
+    let folder = folder();
+    let (all, some) = (folder.path().join("all.h5"), folder.path().join("some.h5"));
+    let digits = root("tests/data/mnist_test_200.h5").display().to_string();
+    assert!(gfe(&digits, &all, &[]).status.success());
+    assert!(
+        gfe(&digits, &some, &["--rows", "5..12", "--lanes", "3", "--threads", "1"])
+            .status
+            .success()
+    );
+    let z = |path: &Path| {
+        let file = hdf5::File::open(path).expect("the output opens");
+        file.dataset("z").and_then(|z| z.read_raw::<f64>()).expect("it holds z")
+    };
+    assert_eq!(z(&some), z(&all)[5 * 20..12 * 20]);
+    assert_eq!(
+        gfe(&digits, &some, &["--rows", "5..201", "--force"]).status.code(),
+        Some(2)
+    );
+}

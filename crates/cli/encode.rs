@@ -8,6 +8,7 @@ use gfe_io::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, Inp
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{DatasetSource, Decoder, LossKind, Targets, TargetsMut};
 use gfe_ode::Status;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,6 +73,9 @@ pub struct Arguments {
     /// Fraction of failed rows above which the exit code is 1.
     #[arg(long, default_value_t = 0.05)]
     fail_above: f64,
+    /// Rows A..B of the input, B excluded. Default: all.
+    #[arg(long)]
+    rows: Option<String>,
     /// Overwrite the output file.
     #[arg(long)]
     force: bool,
@@ -107,6 +111,20 @@ impl Arguments {
             return Err(CliError::Exists(self.output.display().to_string()));
         }
         Ok(())
+    }
+
+    /// The rows asked for, of an input of `samples` rows.
+    fn rows(&self, samples: usize) -> Result<Range<usize>, CliError> {
+        let Some(text) = &self.rows else { return Ok(0..samples) };
+        let parsed = text
+            .split_once("..")
+            .and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+        match parsed {
+            Some(rows) if rows.start <= rows.end && rows.end <= samples => Ok(rows),
+            _ => Err(CliError::Usage(format!(
+                "--rows is {text}: say A..B with A <= B <= {samples}, the input's rows"
+            ))),
+        }
     }
 
     fn loss(&self, config: &DenseConfig) -> Result<LossKind, CliError> {
@@ -172,8 +190,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         threads: arguments.threads.unwrap_or(cores),
         trace: false,
     };
+    let asked = arguments.rows(samples)?;
     let layout = EncodedLayout {
-        samples,
+        samples: asked.len(),
         latent: shape.latent,
         reconstruction: None,
         statuses: Status::ALL
@@ -185,8 +204,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     };
     let mut writer = EncodedWriter::create(&arguments.output, &layout)?;
     let mut summary = Summary::default();
-    for first in (0..samples).step_by(BLOCK) {
-        let rows: Vec<usize> = (first..samples.min(first + BLOCK)).collect();
+    for first in asked.clone().step_by(BLOCK) {
+        let rows: Vec<usize> = (first..asked.end.min(first + BLOCK)).collect();
         let mut y = Mat::zeros(values, rows.len());
         input.read(&rows, TargetsMut { y: y.as_mut(), w: None })?;
         let z0 = Mat::full(shape.latent, rows.len(), arguments.z0_fill);
