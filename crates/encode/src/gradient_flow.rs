@@ -87,12 +87,7 @@ impl<'a> GradientFlow<'a> {
 
     /// x = D(z) and the tape, for the gathered columns; false where the decoder gave no result.
     fn forward(&mut self, width: usize) -> Result<bool, FlowError> {
-        let at = At {
-            params: self.params,
-            version: 0,
-            z: self.z.as_ref().subcols(0, width),
-            context: none(width),
-        };
+        let at = point(self.params, &self.z, width);
         let x = self.x.as_mut().subcols_mut(0, width);
         let tape = self.tape.as_mut().subcols_mut(0, width);
         outcome(self.decoder.forward(at, x, tape, &mut self.scratch))
@@ -112,12 +107,7 @@ impl<'a> GradientFlow<'a> {
             &mut self.value[..width],
             Some(x_bar),
         );
-        let at = At {
-            params: self.params,
-            version: 0,
-            z: self.z.as_ref().subcols(0, width),
-            context: none(width),
-        };
+        let at = point(self.params, &self.z, width);
         let taped = Taped {
             at,
             tape: self.tape.as_ref().subcols(0, width),
@@ -145,12 +135,7 @@ impl<'a> GradientFlow<'a> {
                 "ptc needs Jacobian-vector products, which this decoder lacks: take solver amd".into(),
             ));
         };
-        let at = At {
-            params: self.params,
-            version: 0,
-            z: self.z.as_ref().subcols(0, width),
-            context: none(width),
-        };
+        let at = point(self.params, &self.z, width);
         let taped = Taped {
             at,
             tape: self.tape.as_ref().subcols(0, width),
@@ -179,6 +164,16 @@ impl<'a> GradientFlow<'a> {
         for r in 0..dim {
             to[(r, r)] -= self.anchor;
         }
+    }
+}
+
+/// The first `width` columns of `z`, without context.
+fn point<'a>(params: &'a [f64], z: &'a Mat<f64>, width: usize) -> At<'a> {
+    At {
+        params,
+        version: 0,
+        z: z.as_ref().subcols(0, width),
+        context: none(width),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The integration loop: admit, attempt, judge, retire.
 
 use crate::control::{Evidence, StepController, Verdict};
-use crate::stop::{Progress, Terminator};
-use crate::{Flow, FlowError, History, Point, Start, Status, Stepper, Trial, Values, Work};
-use faer::Mat;
+use crate::state::State;
+use crate::stop::Terminator;
+use crate::{Flow, FlowError, History, Start, Status, Stepper, Trial, Work};
 
 /// Hands out samples, each once.
 pub trait Queue {
@@ -67,153 +67,6 @@ pub trait ResultSink {
     fn retired(&mut self, result: &Retired<'_>);
     /// A sample took a step.
     fn stepped(&mut self, step: &StepRecord);
-}
-
-/// What the loop keeps per lane; lanes `0..live` are in use and `lanes[b] == b`.
-struct State {
-    live: usize,
-    lanes: Vec<usize>,
-    sample: Vec<usize>,
-    status: Vec<Option<Status>>,
-    t: Vec<f64>,
-    h: Vec<f64>,
-    step: Vec<f64>,
-    loss_initial: Vec<f64>,
-    history: Vec<History>,
-    work: Vec<Work>,
-    now: Place,
-    trial: Place,
-    predicted: Vec<f64>,
-    edm: Vec<f64>,
-    solved: Vec<bool>,
-}
-
-/// A state and the flow there, per lane.
-struct Place {
-    z: Mat<f64>,
-    f: Mat<f64>,
-    objective: Vec<f64>,
-    loss: Vec<f64>,
-    failed: Vec<bool>,
-}
-
-impl Place {
-    fn new(dim: usize, lanes: usize) -> Self {
-        Place {
-            z: Mat::zeros(dim, lanes),
-            f: Mat::zeros(dim, lanes),
-            objective: vec![0.0; lanes],
-            loss: vec![0.0; lanes],
-            failed: vec![false; lanes],
-        }
-    }
-
-    /// Evaluates the flow in the lanes `first..last`.
-    fn eval(
-        &mut self,
-        flow: &mut dyn Flow,
-        (lanes, t): (&[usize], &[f64]),
-        work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        let (first, count) = (lanes[0], lanes.len());
-        let last = first + count;
-        let at = Point {
-            lanes,
-            t,
-            z: self.z.as_ref().subcols(first, count),
-        };
-        let to = Values {
-            f: self.f.as_mut().subcols_mut(first, count),
-            objective: &mut self.objective[first..last],
-            loss: &mut self.loss[first..last],
-            failed: &mut self.failed[first..last],
-        };
-        flow.eval(at, to, work)
-    }
-
-    fn grad_sq(&self, lane: usize) -> f64 {
-        self.f.col_as_slice(lane).iter().map(|f| f * f).sum()
-    }
-
-    fn usable(&self, lane: usize) -> bool {
-        !self.failed[lane]
-            && !self.loss[lane].is_infinite()
-            && !self.objective[lane].is_infinite()
-            && self
-                .z
-                .col_as_slice(lane)
-                .iter()
-                .chain(self.f.col_as_slice(lane))
-                .all(|value| value.is_finite())
-    }
-
-    fn take(&mut self, from: &Place, source: usize, lane: usize) {
-        self.z.as_mut().col_mut(lane).copy_from(from.z.col(source));
-        self.f.as_mut().col_mut(lane).copy_from(from.f.col(source));
-        self.objective[lane] = from.objective[source];
-        self.loss[lane] = from.loss[source];
-        self.failed[lane] = from.failed[source];
-    }
-
-    fn relocate(&mut self, from: usize, to: usize) {
-        for r in 0..self.f.nrows() {
-            self.z[(r, to)] = self.z[(r, from)];
-            self.f[(r, to)] = self.f[(r, from)];
-        }
-        self.objective[to] = self.objective[from];
-        self.loss[to] = self.loss[from];
-        self.failed[to] = self.failed[from];
-    }
-}
-
-impl State {
-    fn new(dim: usize, lanes: usize) -> Self {
-        State {
-            live: 0,
-            lanes: (0..lanes).collect(),
-            sample: vec![0; lanes],
-            status: vec![None; lanes],
-            t: vec![0.0; lanes],
-            h: vec![0.0; lanes],
-            step: vec![0.0; lanes],
-            loss_initial: vec![0.0; lanes],
-            history: vec![History::default(); lanes],
-            work: vec![Work::default(); lanes],
-            now: Place::new(dim, lanes),
-            trial: Place::new(dim, lanes),
-            predicted: vec![0.0; lanes],
-            edm: vec![0.0; lanes],
-            solved: vec![true; lanes],
-        }
-    }
-
-    fn relocate(&mut self, from: usize, to: usize) {
-        self.sample[to] = self.sample[from];
-        self.status[to] = self.status[from];
-        self.t[to] = self.t[from];
-        self.h[to] = self.h[from];
-        self.loss_initial[to] = self.loss_initial[from];
-        self.history[to] = self.history[from];
-        self.work[to] = self.work[from];
-        self.now.relocate(from, to);
-    }
-
-    /// Whether the lane's sample is done where it stands.
-    fn check(&self, method: &Method<'_>, lane: usize) -> Option<Status> {
-        let past = &self.history[lane];
-        let grad_sq = self.now.grad_sq(lane);
-        let now = Progress {
-            t: self.t[lane],
-            t_end: method.t_end,
-            grad_sq,
-            loss: self.now.loss[lane],
-            past,
-        };
-        let stopped = method.stop.iter().find_map(|rule| rule.check(&now));
-        let horizon = (self.t[lane] >= method.t_end).then_some(Status::HorizonReached);
-        let spent = (past.attempts >= method.max_steps).then_some(Status::MaxSteps);
-        stopped.or(horizon).or(spent)
-    }
 }
 
 /// Integrates every sample of `queue` and hands each to `sink`, with its status, once.

@@ -12,6 +12,7 @@ mod factor;
 mod flow;
 pub mod implicit;
 mod lane;
+mod state;
 mod status;
 mod stepper;
 pub mod stop;
