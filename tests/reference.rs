@@ -44,7 +44,6 @@ impl Reference {
         let open = || -> Box<dyn Decoder> { Box::new(open(&self.config)) };
         let mut how = Encoding {
             open: &open,
-            params: &self.params,
             loss: LossKind::Bce.loss(),
             solver: Solver::Ptc(Ptc {
                 edm_tol: 0.0,
@@ -61,7 +60,7 @@ impl Reference {
         let samples = y.len() / PIXELS;
         let y = MatRef::from_column_major_slice(y, PIXELS, samples);
         let z0 = Mat::zeros(LATENT, samples);
-        encode(&how, Targets { y, w: None }, z0.as_ref()).expect("the dense decoder never breaks down")
+        encode(&how, &self.params, Targets { y, w: None }, z0.as_ref()).expect("the dense decoder never breaks down")
     }
 }
 

@@ -180,7 +180,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let how = Encoding {
         open: &open,
-        params: &params,
         loss: loss.loss(),
         solver,
         t_end: arguments.t_end,
@@ -209,7 +208,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         let mut y = Mat::zeros(values, rows.len());
         input.read(&rows, TargetsMut { y: y.as_mut(), w: None })?;
         let z0 = Mat::full(shape.latent, rows.len(), arguments.z0_fill);
-        let encoded = encode(&how, Targets { y: y.as_ref(), w: None }, z0.as_ref())?;
+        let encoded = encode(&how, &params, Targets { y: y.as_ref(), w: None }, z0.as_ref())?;
         summary.add(&encoded);
         let records: Vec<EncodedRow> = encoded
             .records

@@ -10,12 +10,11 @@ use gfe_ode::{
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How a block is encoded.
+/// How samples are encoded, whatever the weights.
+#[derive(Clone, Copy)]
 pub struct Encoding<'a> {
     /// Opens a decoder for a worker.
     pub open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync),
-    /// Weights, `[P]`.
-    pub params: &'a [f64],
     /// The loss.
     pub loss: &'a dyn Loss,
     /// The method.
@@ -64,11 +63,11 @@ pub struct Encoded {
     pub records: Vec<Record>,
 }
 
-/// Encodes every column of `data`, starting from the columns of `z0` `[d, samples]`.
+/// Encodes every column of `data` under the weights `params` `[P]`, starting from the columns of `z0` `[d, samples]`.
 ///
 /// A sample's result has the same bits whatever its neighbors, lanes and threads. A datum that the loss does not admit
 /// gets the status `bad_input` and touches no other. Fails only where the decoder breaks down.
-pub fn encode(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>) -> Result<Encoded, FlowError> {
+pub fn encode(how: &Encoding<'_>, params: &[f64], data: Targets<'_>, z0: Cols<'_>) -> Result<Encoded, FlowError> {
     let samples = data.y.ncols();
     let none = Record {
         status: Status::BadInput,
@@ -92,6 +91,7 @@ pub fn encode(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>) -> Result<Enc
                 scope.spawn(|| {
                     let feed = Feed {
                         how,
+                        params,
                         data,
                         z0,
                         next: &next,
@@ -114,12 +114,17 @@ pub fn encode(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>) -> Result<Enc
     let mut encoded = results
         .into_inner()
         .expect("no worker panicked while it held the results");
-    measure_edm(how, data, z0, &mut encoded)?;
+    measure_edm(how, params, (data, z0), &mut encoded)?;
     Ok(encoded)
 }
 
 /// Adds the estimated distance to the minimum where it is defined: at finite codes of decoders with tangents.
-fn measure_edm(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>, encoded: &mut Encoded) -> Result<(), FlowError> {
+fn measure_edm(
+    how: &Encoding<'_>,
+    params: &[f64],
+    (data, z0): (Targets<'_>, Cols<'_>),
+    encoded: &mut Encoded,
+) -> Result<(), FlowError> {
     let decoder = (how.open)();
     if decoder.tangent().is_none() {
         return Ok(());
@@ -127,7 +132,7 @@ fn measure_edm(how: &Encoding<'_>, data: Targets<'_>, z0: Cols<'_>, encoded: &mu
     let (dim, values) = (decoder.shape().latent, decoder.shape().data);
     let lanes = how.lanes.clamp(1, data.y.ncols().max(1));
     let anchor = if how.solver.anchors() { 1.0 / how.t_end } else { 0.0 };
-    let mut flow = GradientFlow::new(decoder, how.params, (how.loss, data), anchor, lanes);
+    let mut flow = GradientFlow::new(decoder, params, (how.loss, data), anchor, lanes);
     let mut cholesky = Cholesky::new(dim);
     let mut blocks = vec![0.0; dim * dim * lanes];
     let (mut f, mut z, mut scalars) = (Mat::zeros(dim, lanes), Mat::zeros(dim, lanes), vec![0.0; 2 * lanes]);
@@ -180,7 +185,7 @@ fn work(mut feed: Feed<'_>, mut results: Results<'_>) -> Result<(), FlowError> {
     let shape = decoder.shape();
     let lanes = how.lanes.clamp(1, feed.data.y.ncols().max(1));
     let anchor = if how.solver.anchors() { 1.0 / how.t_end } else { 0.0 };
-    let mut flow = GradientFlow::new(decoder, how.params, (how.loss, feed.data), anchor, lanes);
+    let mut flow = GradientFlow::new(decoder, feed.params, (how.loss, feed.data), anchor, lanes);
     let mut stepper = how.solver.stepper(shape.latent, lanes);
     let controller = how.solver.controller(how.t_end);
     let rules = how.solver.stop(how.gtol, how.loss, shape.data);
@@ -200,6 +205,7 @@ fn work(mut feed: Feed<'_>, mut results: Results<'_>) -> Result<(), FlowError> {
 /// Hands out the samples that the loss admits.
 struct Feed<'a> {
     how: &'a Encoding<'a>,
+    params: &'a [f64],
     data: Targets<'a>,
     z0: Cols<'a>,
     next: &'a AtomicUsize,
