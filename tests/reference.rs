@@ -1,7 +1,7 @@
 //! The reference decoder, trained by the authors' own program, against their trajectories and against the floor.
 
 use faer::{Mat, MatRef};
-use gfe_encode::{Amd, Encoded, Encoding, Ptc, Solver, encode};
+use gfe_encode::{Amd, Encoded, Encoding, Ptc, Record, Solver, encode};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
 use gfe_model::{Decoder, LossKind, Targets};
@@ -55,6 +55,7 @@ impl Reference {
             lanes: 40,
             threads: 2,
             trace: false,
+            reconstruction: false,
         };
         change(&mut how);
         let samples = y.len() / PIXELS;
@@ -124,6 +125,11 @@ fn loss_and_gradient(params: &[f64], z: &[f64], y: &[f64]) -> (f64, Vec<f64>) {
         bar = below;
     }
     (loss, bar)
+}
+
+/// Every digit of every number; two NaN are the same.
+fn exact(records: &[Record]) -> String {
+    format!("{records:?}")
 }
 
 #[test]
@@ -223,11 +229,11 @@ fn a_sample_has_the_same_bits_whatever_its_neighbors_lanes_and_threads() {
     let bits = |z: &[f64]| z.iter().map(|z| z.to_bits()).collect::<Vec<_>>();
     for (lanes, threads) in [(7, 1), (5, 2), (1, 1)] {
         let other = with(y, lanes, threads);
-        assert_eq!(all.records, other.records);
+        assert_eq!(exact(&all.records), exact(&other.records));
         assert!((0..24).all(|b| bits(all.z.col_as_slice(b)) == bits(other.z.col_as_slice(b))));
     }
     let alone = with(&y[5 * PIXELS..6 * PIXELS], 1, 1);
-    assert_eq!(alone.records[0], all.records[5]);
+    assert_eq!(exact(&alone.records[..1]), exact(&all.records[5..6]));
     assert_eq!(bits(alone.z.col_as_slice(0)), bits(all.z.col_as_slice(5)));
 }
 
@@ -241,7 +247,7 @@ fn a_row_with_a_nan_is_bad_input_and_touches_no_other() {
     assert_eq!(encoded.records[2].status, Status::BadInput);
     assert!(encoded.z.col_as_slice(2).iter().all(|z| z.is_nan()));
     for b in [0, 1, 3] {
-        assert_eq!(clean.records[b], encoded.records[b]);
+        assert_eq!(exact(&clean.records[b..=b]), exact(&encoded.records[b..=b]));
         assert_eq!(clean.z.col_as_slice(b), encoded.z.col_as_slice(b));
     }
 }

@@ -188,6 +188,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         lanes: arguments.lanes,
         threads: arguments.threads.unwrap_or(cores),
         trace: false,
+        reconstruction: false,
     };
     let asked = arguments.rows(samples)?;
     let layout = EncodedLayout {

@@ -1,14 +1,23 @@
-//! Encodes a block of data: one integration loop per worker thread over a shared queue of samples.
+//! Encodes data that come in blocks: a reader, one integration loop per worker thread, and results block by block.
+//!
+//! The caller's thread alone reads and delivers, so that files need no locks; the workers share the samples of a few
+//! blocks ahead. A worker takes the next sample of whatever block is there as soon as a lane is free: lanes stay full
+//! across the edges of blocks, reading and writing happen while others compute, and memory is bounded by the blocks in
+//! flight.
 
-use crate::{GradientFlow, Solver};
+use crate::Solver;
+use crate::measure::Measure;
+use crate::stream::{Desk, Feed, Stream, Word};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
-use gfe_ode::{
-    Cholesky, Flow, FlowError, Lanewise, Method, Point, Queue, ResultSink, Retired, Status, StepRecord, Values, Work,
-    integrate,
-};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use gfe_ode::{FlowError, Method, Status, StepRecord, Work, integrate};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+
+/// Blocks read and not yet delivered: enough that a slow sample of the oldest keeps no worker waiting.
+const BLOCKS_IN_FLIGHT: usize = 4;
 
 /// How samples are encoded, whatever the weights.
 #[derive(Clone, Copy)]
@@ -31,10 +40,19 @@ pub struct Encoding<'a> {
     pub threads: usize,
     /// Whether every accepted step is recorded.
     pub trace: bool,
+    /// Whether D(z) is given beside z.
+    pub reconstruction: bool,
+}
+
+impl Encoding<'_> {
+    /// 1/tau where the solver minimizes l + |z - z0|^2 / (2 tau), else 0.
+    pub(crate) fn anchor(&self) -> f64 {
+        if self.solver.anchors() { 1.0 / self.t_end } else { 0.0 }
+    }
 }
 
 /// The result of one sample.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Record {
     /// How it ended; everything else is NaN or 0 for `bad_input`.
     pub status: Status,
@@ -48,10 +66,32 @@ pub struct Record {
     pub grad_norm: f64,
     /// Estimated distance to the minimum, (D/2) g^T (H~ + I/tau)^-1 g, from the Gauss-Newton Hessian at z.
     pub edm: f64,
+    /// chi-squared at z, see [`Loss::chi2`].
+    pub chi2: f64,
+    /// Values that count: those not masked.
+    pub n_valid: u32,
     /// Work done.
     pub work: Work,
     /// Accepted steps, if asked for.
     pub trace: Vec<StepRecord>,
+}
+
+impl Record {
+    /// The record of a sample that has not been encoded.
+    pub(crate) fn none() -> Record {
+        Record {
+            status: Status::BadInput,
+            t: f64::NAN,
+            loss: f64::NAN,
+            loss_initial: f64::NAN,
+            grad_norm: f64::NAN,
+            edm: f64::NAN,
+            chi2: f64::NAN,
+            n_valid: 0,
+            work: Work::default(),
+            trace: Vec::new(),
+        }
+    }
 }
 
 /// Codes and records, column b and entry b for sample b of the block.
@@ -61,131 +101,120 @@ pub struct Encoded {
     pub z: Mat<f64>,
     /// Records.
     pub records: Vec<Record>,
+    /// D(z) in the data's own units, `[D, samples]`, where it was asked for; NaN like the codes.
+    pub reconstruction: Option<Mat<f64>>,
 }
 
-/// Encodes every column of `data` under the weights `params` `[P]`, starting from the columns of `z0` `[d, samples]`.
+/// Samples to encode.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Data, `[D, samples]`.
+    pub y: Mat<f64>,
+    /// Weights, `[D, samples]`, where there are any.
+    pub w: Option<Mat<f64>>,
+    /// Initial latents, `[d, samples]`.
+    pub z0: Mat<f64>,
+}
+
+/// Encodes every block that `next` gives under the weights `params` `[P]`, and hands block and result to `done`, in order.
 ///
-/// A sample's result has the same bits whatever its neighbors, lanes and threads. A datum that the loss does not admit
-/// gets the status `bad_input` and touches no other. Fails only where the decoder breaks down.
-pub fn encode(how: &Encoding<'_>, params: &[f64], data: Targets<'_>, z0: Cols<'_>) -> Result<Encoded, FlowError> {
-    let samples = data.y.ncols();
-    let none = Record {
-        status: Status::BadInput,
-        t: f64::NAN,
-        loss: f64::NAN,
-        loss_initial: f64::NAN,
-        grad_norm: f64::NAN,
-        edm: f64::NAN,
-        work: Work::default(),
-        trace: Vec::new(),
-    };
-    let encoded = Encoded {
-        z: Mat::full(z0.nrows(), samples, f64::NAN),
-        records: vec![none; samples],
-    };
-    let results = Mutex::new(encoded);
-    let next = AtomicUsize::new(0);
+/// `next` and `done` run on the caller's thread while the workers compute; at most four blocks are in memory. A sample's
+/// result has the same bits whatever its neighbors, lanes, threads and the cut into blocks. A datum that the loss does not
+/// admit gets the status `bad_input` and touches no other. Fails where `next` or `done` does, or where the decoder
+/// breaks down.
+pub fn encode_blocks<E: From<FlowError>>(
+    how: &Encoding<'_>,
+    params: &[f64],
+    mut next: impl FnMut() -> Result<Option<Block>, E>,
+    mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
+) -> Result<(), E> {
+    let (speak, hear) = mpsc::channel();
+    let stream = Stream::new(how, speak);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..how.threads.max(1))
-            .map(|_| {
-                scope.spawn(|| {
-                    let feed = Feed {
-                        how,
-                        params,
-                        data,
-                        z0,
-                        next: &next,
-                    };
-                    work(
-                        feed,
-                        Results {
-                            into: &results,
-                            trace: how.trace,
-                        },
-                    )
-                })
-            })
-            .collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })?;
-    let mut encoded = results
-        .into_inner()
-        .expect("no worker panicked while it held the results");
-    measure_edm(how, params, (data, z0), &mut encoded)?;
+        for _ in 0..how.threads.max(1) {
+            scope.spawn(|| {
+                let result = catch_unwind(AssertUnwindSafe(|| work(how, params, &stream)));
+                stream.say(Word::Stopped(result));
+            });
+        }
+        let result = carry(&stream, &hear, &mut next, &mut done);
+        // Whatever happened, no worker may wait for more.
+        stream.close();
+        result
+    })
+}
+
+/// Encodes every column of `data`, all in memory, from the columns of `z0` `[d, samples]`; see [`encode_blocks`].
+pub fn encode(how: &Encoding<'_>, params: &[f64], data: Targets<'_>, z0: Cols<'_>) -> Result<Encoded, FlowError> {
+    let mut block = Some(Block {
+        y: data.y.to_owned(),
+        w: data.w.map(|w| w.to_owned()),
+        z0: z0.to_owned(),
+    });
+    let mut encoded = Encoded {
+        z: Mat::zeros(z0.nrows(), 0),
+        records: Vec::new(),
+        reconstruction: None,
+    };
+    encode_blocks(
+        how,
+        params,
+        || Ok(block.take()),
+        |_, result| {
+            encoded = result;
+            Ok::<(), FlowError>(())
+        },
+    )?;
     Ok(encoded)
 }
 
-/// Adds the estimated distance to the minimum where it is defined: at finite codes of decoders with tangents.
-fn measure_edm(
-    how: &Encoding<'_>,
-    params: &[f64],
-    (data, z0): (Targets<'_>, Cols<'_>),
-    encoded: &mut Encoded,
-) -> Result<(), FlowError> {
-    let decoder = (how.open)();
-    if decoder.tangent().is_none() {
-        return Ok(());
-    }
-    let (dim, values) = (decoder.shape().latent, decoder.shape().data);
-    let lanes = how.lanes.clamp(1, data.y.ncols().max(1));
-    let anchor = if how.solver.anchors() { 1.0 / how.t_end } else { 0.0 };
-    let mut flow = GradientFlow::new(decoder, params, (how.loss, data), anchor, lanes);
-    let mut cholesky = Cholesky::new(dim);
-    let mut blocks = vec![0.0; dim * dim * lanes];
-    let (mut f, mut z, mut scalars) = (Mat::zeros(dim, lanes), Mat::zeros(dim, lanes), vec![0.0; 2 * lanes]);
-    let (mut failed, mut work, mut solution) = (vec![false; lanes], vec![Work::default(); lanes], vec![0.0; dim]);
-    let (all, t) = ((0..lanes).collect::<Vec<_>>(), vec![0.0; lanes]);
-    let finite = encoded.records.iter().map(|record| record.loss.is_finite());
-    let done: Vec<usize> = finite
-        .enumerate()
-        .filter_map(|(sample, finite)| finite.then_some(sample))
-        .collect();
-    for samples in done.chunks(lanes) {
-        let count = samples.len();
-        work.fill(Work::default());
-        for (lane, &sample) in samples.iter().enumerate() {
-            z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
-            let start: Vec<f64> = z0.col(sample).iter().copied().collect();
-            flow.admit(lane, sample, &start);
+/// Reads ahead and delivers in order until both ends are dry.
+fn carry<E: From<FlowError>>(
+    stream: &Stream<'_>,
+    hear: &Receiver<Word>,
+    next: &mut dyn FnMut() -> Result<Option<Block>, E>,
+    done: &mut dyn FnMut(&Block, Encoded) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut read, mut delivered, mut dry) = (0, 0, false);
+    let mut waiting = BTreeMap::new();
+    loop {
+        while !dry && read - delivered < BLOCKS_IN_FLIGHT {
+            match next()? {
+                Some(block) => {
+                    stream.push(block);
+                    read += 1;
+                }
+                None => {
+                    dry = true;
+                    stream.close();
+                }
+            }
         }
-        let at = Point {
-            lanes: &all[..count],
-            t: &t[..count],
-            z: z.as_ref().subcols(0, count),
-        };
-        let (objective, loss) = scalars[..2 * count].split_at_mut(count);
-        let to = Values {
-            f: f.as_mut().subcols_mut(0, count),
-            objective,
-            loss,
-            failed: &mut failed[..count],
-        };
-        flow.eval(at, to, &mut work)?;
-        flow.jacobian(at, &mut blocks[..count * dim * dim], &mut work)?;
-        for (lane, &sample) in samples.iter().enumerate() {
-            let block = &blocks[lane * dim * dim..(lane + 1) * dim * dim];
-            let record = &mut encoded.records[sample];
-            record.edm = values as f64 * cholesky.edm(block, f.col_as_slice(lane), &mut solution);
-            record.work.evaluations += work[lane].evaluations;
-            record.work.vjps += work[lane].vjps;
-            record.work.jvps += work[lane].jvps;
-            record.work.jacobians += work[lane].jacobians;
-            record.work.factorizations += 1;
+        if read == delivered {
+            return Ok(());
+        }
+        match hear.recv() {
+            Ok(Word::Ready(loaded)) => {
+                waiting.insert(loaded.index(), loaded);
+            }
+            Ok(Word::Stopped(Err(panic))) => std::panic::resume_unwind(panic),
+            Ok(Word::Stopped(Ok(result))) => result?,
+            Err(_) => return Err(FlowError("every worker has stopped with blocks still to encode".into()).into()),
+        }
+        while let Some(loaded) = waiting.remove(&delivered) {
+            let encoded = loaded.take();
+            done(loaded.block(), encoded)?;
+            delivered += 1;
         }
     }
-    Ok(())
 }
 
-fn work(mut feed: Feed<'_>, mut results: Results<'_>) -> Result<(), FlowError> {
-    let how = feed.how;
+/// One worker: integrates samples of the stream until it is closed and empty.
+fn work(how: &Encoding<'_>, params: &[f64], stream: &Stream<'_>) -> Result<(), FlowError> {
     let decoder = (how.open)();
     let shape = decoder.shape();
-    let lanes = how.lanes.clamp(1, feed.data.y.ncols().max(1));
-    let anchor = if how.solver.anchors() { 1.0 / how.t_end } else { 0.0 };
-    let mut flow = GradientFlow::new(decoder, feed.params, (how.loss, feed.data), anchor, lanes);
+    let lanes = how.lanes.max(1);
+    let mut flow = crate::GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes);
     let mut stepper = how.solver.stepper(shape.latent, lanes);
     let controller = how.solver.controller(how.t_end);
     let rules = how.solver.stop(how.gtol, how.loss, shape.data);
@@ -199,58 +228,10 @@ fn work(mut feed: Feed<'_>, mut results: Results<'_>) -> Result<(), FlowError> {
         max_steps: how.max_steps,
         lanes,
     };
-    integrate(&mut flow, method, &mut feed, &mut results)
+    let mut desk = Desk::new(stream, how.trace, Measure::new(how, params));
+    let integrated = integrate(&mut flow, method, &mut Feed::new(stream), &mut desk);
+    integrated.and(desk.outcome())
 }
 
-/// Hands out the samples that the loss admits.
-struct Feed<'a> {
-    how: &'a Encoding<'a>,
-    params: &'a [f64],
-    data: Targets<'a>,
-    z0: Cols<'a>,
-    next: &'a AtomicUsize,
-}
-
-impl Queue for Feed<'_> {
-    fn next(&mut self, z0: &mut [f64]) -> Option<usize> {
-        loop {
-            let sample = self.next.fetch_add(1, Ordering::Relaxed);
-            if sample >= self.data.y.ncols() {
-                return None;
-            }
-            let y: Vec<f64> = self.data.y.col(sample).iter().copied().collect();
-            let w: Option<Vec<f64>> = self.data.w.map(|w| w.col(sample).iter().copied().collect());
-            if self.how.loss.admits(&y, w.as_deref()).is_ok() {
-                z0.iter_mut().enumerate().for_each(|(r, z)| *z = self.z0[(r, sample)]);
-                return Some(sample);
-            }
-        }
-    }
-}
-
-/// Writes results where they belong.
-struct Results<'a> {
-    into: &'a Mutex<Encoded>,
-    trace: bool,
-}
-
-impl ResultSink for Results<'_> {
-    fn retired(&mut self, result: &Retired<'_>) {
-        let mut encoded = self.into.lock().expect("no worker panics while it holds the results");
-        encoded.z.col_as_slice_mut(result.sample).copy_from_slice(result.z);
-        let record = &mut encoded.records[result.sample];
-        record.status = result.status;
-        record.t = result.t;
-        record.loss = result.loss;
-        record.loss_initial = result.loss_initial;
-        record.grad_norm = result.grad_norm;
-        record.work = result.work;
-    }
-
-    fn stepped(&mut self, step: &StepRecord) {
-        if self.trace {
-            let mut encoded = self.into.lock().expect("no worker panics while it holds the results");
-            encoded.records[step.sample].trace.push(*step);
-        }
-    }
-}
+/// A shared block with its results.
+pub(crate) type Shared = Arc<crate::stream::Loaded>;

@@ -10,24 +10,46 @@ use gfe_ode::{Flow, FlowError, Lanewise, Point, Structure, Values, Work};
 /// Tangent columns in one product: enough to fill it, few enough to stay in cache.
 const TANGENT_COLUMNS: usize = 512;
 
+/// Where a flow finds the datum of a sample.
+pub trait Data {
+    /// Copies the datum of `sample` into `y` `[D]`, and its weights into `w` `[D]` where it has any (false: it has none).
+    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool;
+}
+
+/// A block in memory; column b is sample b.
+impl Data for Targets<'_> {
+    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool {
+        y.iter_mut()
+            .zip(self.y.col(sample).iter())
+            .for_each(|(to, from)| *to = *from);
+        let Some(weights) = self.w else { return false };
+        w.iter_mut()
+            .zip(weights.col(sample).iter())
+            .for_each(|(to, from)| *to = *from);
+        true
+    }
+}
+
 /// The gradient flow of a decoder, a loss and the data of the lanes.
 pub struct GradientFlow<'a> {
     decoder: Box<dyn Decoder>,
     params: &'a [f64],
     loss: &'a dyn Loss,
-    data: Targets<'a>,
+    data: &'a dyn Data,
     /// 1/tau of the horizon's term; 0 without one.
     anchor: f64,
     z0: Mat<f64>,
     y: Mat<f64>,
-    w: Option<Mat<f64>>,
+    w: Mat<f64>,
+    /// Whether any lane's datum had weights so far; those without then count with weight 1, which changes no bit.
+    weighted: bool,
     z: Mat<f64>,
     x: Mat<f64>,
     x_bar: Mat<f64>,
     z_bar: Mat<f64>,
     tape: Mat<f64>,
     part_y: Mat<f64>,
-    part_w: Option<Mat<f64>>,
+    part_w: Mat<f64>,
     z_dot: Mat<f64>,
     x_dot: Mat<f64>,
     value: Vec<f64>,
@@ -35,18 +57,17 @@ pub struct GradientFlow<'a> {
 }
 
 impl<'a> GradientFlow<'a> {
-    /// A flow over the columns of `data` as samples, with up to `lanes` lanes; `anchor` is 1/tau, or 0.
+    /// A flow over the samples of `data`, with up to `lanes` lanes; `anchor` is 1/tau, or 0.
     pub fn new(
         decoder: Box<dyn Decoder>,
         params: &'a [f64],
-        (loss, data): (&'a dyn Loss, Targets<'a>),
+        (loss, data): (&'a dyn Loss, &'a dyn Data),
         anchor: f64,
         lanes: usize,
     ) -> Self {
         let shape = decoder.shape();
         let width = lanes.max(2);
-        let tangents = TANGENT_COLUMNS.max(2 * shape.latent);
-        let weights = || data.w.map(|_| Mat::zeros(shape.data, width));
+        let tangents = TANGENT_COLUMNS.min(width * shape.latent).max(2 * shape.latent);
         GradientFlow {
             params,
             loss,
@@ -54,20 +75,32 @@ impl<'a> GradientFlow<'a> {
             anchor,
             z0: Mat::zeros(shape.latent, width),
             y: Mat::zeros(shape.data, width),
-            w: weights(),
+            w: Mat::full(shape.data, width, 1.0),
+            weighted: false,
             z: Mat::zeros(shape.latent, width),
             x: Mat::zeros(shape.data, width),
             x_bar: Mat::zeros(shape.data, width),
             z_bar: Mat::zeros(shape.latent, width),
             tape: Mat::zeros(decoder.tape_len(), width),
             part_y: Mat::zeros(shape.data, width),
-            part_w: weights(),
+            part_w: Mat::full(shape.data, width, 1.0),
             z_dot: Mat::zeros(shape.latent, tangents),
             x_dot: Mat::zeros(shape.data, tangents),
             value: vec![0.0; width],
             scratch: vec![0.0; decoder.scratch_len(width.max(tangents))],
             decoder,
         }
+    }
+
+    /// The decoder's values, `[D, columns]`, of the last evaluation.
+    pub(crate) fn decoded(&self) -> Cols<'_> {
+        self.x.as_ref()
+    }
+
+    /// The datum and the weights of `lane`, `[D]` each.
+    pub(crate) fn datum(&self, lane: usize) -> (&[f64], Option<&[f64]>) {
+        let w = self.weighted.then(|| self.w.col_as_slice(lane));
+        (self.y.col_as_slice(lane), w)
     }
 
     /// Copies the columns of a point and of its lanes' data to the front; a single one twice. Gives the width.
@@ -78,8 +111,8 @@ impl<'a> GradientFlow<'a> {
             let lane = at.lanes[b];
             self.z.as_mut().col_mut(i).copy_from(at.z.col(b));
             self.part_y.as_mut().col_mut(i).copy_from(self.y.col(lane));
-            if let (Some(part), Some(w)) = (&mut self.part_w, &self.w) {
-                part.as_mut().col_mut(i).copy_from(w.col(lane));
+            if self.weighted {
+                self.part_w.as_mut().col_mut(i).copy_from(self.w.col(lane));
             }
         }
         width
@@ -95,11 +128,7 @@ impl<'a> GradientFlow<'a> {
 
     /// Loss and its gradient in z for the gathered columns.
     fn gradient(&mut self, width: usize) -> Result<bool, FlowError> {
-        let w = self.part_w.as_ref().map(|w| w.as_ref().subcols(0, width));
-        let y = Targets {
-            y: self.part_y.as_ref().subcols(0, width),
-            w,
-        };
+        let y = targets((&self.part_y, &self.part_w), self.weighted, width);
         let x_bar = self.x_bar.as_mut().subcols_mut(0, width);
         self.loss.eval(
             self.x.as_ref().subcols(0, width),
@@ -177,6 +206,14 @@ fn point<'a>(params: &'a [f64], z: &'a Mat<f64>, width: usize) -> At<'a> {
     }
 }
 
+/// The first `width` columns of data and, where they count, of weights.
+fn targets<'a>((y, w): (&'a Mat<f64>, &'a Mat<f64>), weighted: bool, width: usize) -> Targets<'a> {
+    Targets {
+        y: y.as_ref().subcols(0, width),
+        w: weighted.then(|| w.as_ref().subcols(0, width)),
+    }
+}
+
 /// An empty context for `width` columns.
 fn none<'a>(width: usize) -> Cols<'a> {
     MatRef::from_column_major_slice(&[], 0, width)
@@ -193,18 +230,17 @@ fn outcome(result: Result<(), DecodeError>) -> Result<bool, FlowError> {
 
 impl Lanewise for GradientFlow<'_> {
     fn admit(&mut self, lane: usize, sample: usize, z0: &[f64]) {
-        self.y.as_mut().col_mut(lane).copy_from(self.data.y.col(sample));
-        if let (Some(w), Some(from)) = (&mut self.w, self.data.w) {
-            w.as_mut().col_mut(lane).copy_from(from.col(sample));
+        let w = self.w.col_as_slice_mut(lane);
+        if self.data.copy(sample, self.y.col_as_slice_mut(lane), w) {
+            self.weighted = true;
+        } else {
+            w.fill(1.0);
         }
         self.z0.col_as_slice_mut(lane).copy_from_slice(z0);
     }
 
     fn relocate(&mut self, from: usize, to: usize) {
-        for matrix in [Some(&mut self.y), self.w.as_mut(), Some(&mut self.z0)]
-            .into_iter()
-            .flatten()
-        {
+        for matrix in [&mut self.y, &mut self.w, &mut self.z0] {
             for r in 0..matrix.nrows() {
                 matrix[(r, to)] = matrix[(r, from)];
             }
@@ -245,11 +281,7 @@ impl Flow for GradientFlow<'_> {
             let last = (first + chunk).min(at.lanes.len());
             let width = self.gather(&at, first..last);
             let done = self.forward(width)? && self.tangents(width)?;
-            let w = self.part_w.as_ref().map(|w| w.as_ref().subcols(0, width));
-            let y = Targets {
-                y: self.part_y.as_ref().subcols(0, width),
-                w,
-            };
+            let y = targets((&self.part_y, &self.part_w), self.weighted, width);
             self.loss.curvature(
                 self.x.as_ref().subcols(0, width),
                 y,

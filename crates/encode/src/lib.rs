@@ -4,8 +4,10 @@
 
 mod encoder;
 mod gradient_flow;
+mod measure;
 mod solver;
+mod stream;
 
-pub use encoder::{Encoded, Encoding, Record, encode};
-pub use gradient_flow::GradientFlow;
+pub use encoder::{Block, Encoded, Encoding, Record, encode, encode_blocks};
+pub use gradient_flow::{Data, GradientFlow};
 pub use solver::{Amd, Ptc, Solver};

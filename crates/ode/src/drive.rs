@@ -5,10 +5,24 @@ use crate::state::State;
 use crate::stop::Terminator;
 use crate::{Flow, FlowError, History, Start, Status, Stepper, Trial, Work};
 
+/// What a queue answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This sample; its initial state was written.
+    Sample(usize),
+    /// None at the moment: go on with the live lanes and ask again after a step.
+    NotYet,
+    /// None any more.
+    Finished,
+}
+
 /// Hands out samples, each once.
 pub trait Queue {
-    /// The next sample with its initial state written to `z0`, or `None` when there are no more.
-    fn next(&mut self, z0: &mut [f64]) -> Option<usize>;
+    /// The next sample, with its initial state written to `z0` `[d]`.
+    ///
+    /// With `idle` no lane is live and the caller has nothing else to do: the call waits for a sample, and never answers
+    /// [`Next::NotYet`]. Without it a call that waited could wait for a result that its own caller has yet to bring.
+    fn next(&mut self, z0: &mut [f64], idle: bool) -> Next;
 }
 
 /// Which method integrates, and how far.
@@ -96,7 +110,7 @@ pub fn integrate(
     }
 }
 
-/// Fills the free lanes; false when the queue is empty.
+/// Fills the free lanes with what there is; false when the queue is finished.
 fn admit(
     state: &mut State,
     flow: &mut dyn Flow,
@@ -108,9 +122,13 @@ fn admit(
     while open && state.live < method.lanes {
         let lane = state.live;
         let z0 = state.now.z.col_as_slice_mut(lane);
-        let Some(sample) = queue.next(z0) else {
-            open = false;
-            continue;
+        let sample = match queue.next(z0, lane == 0) {
+            Next::Sample(sample) => sample,
+            Next::NotYet => break,
+            Next::Finished => {
+                open = false;
+                continue;
+            }
         };
         flow.admit(lane, sample, z0);
         method.stepper.admit(lane, sample, z0);

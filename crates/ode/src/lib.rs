@@ -17,7 +17,7 @@ mod status;
 mod stepper;
 pub mod stop;
 
-pub use drive::{Method, Queue, ResultSink, Retired, StepRecord, integrate};
+pub use drive::{Method, Next, Queue, ResultSink, Retired, StepRecord, integrate};
 pub use factor::Cholesky;
 pub use flow::{Flow, FlowError, Point, Structure, Values};
 pub use lane::{History, Lanewise, Work};

@@ -3,7 +3,9 @@
 mod support;
 
 use gfe_ode::control::{Evidence, StepController, Verdict};
-use gfe_ode::{Flow, FlowError, History, Lanewise, Method, Start, Status, Stepper, Trial, Work, integrate};
+use gfe_ode::{
+    Flow, FlowError, History, Lanewise, Method, Next, Queue, Start, Status, Stepper, Trial, Work, integrate,
+};
 use support::{Kept, Numbers, Quadratic};
 
 /// Moves every state by its step size and records which lanes it was asked for.
@@ -152,4 +154,47 @@ fn free_lanes_are_refilled_and_holes_closed_by_the_last_lane() {
         ]
     );
     assert!(kept.done[1..].iter().all(|done| done.work.forced == 2 && done.t == 2.0));
+}
+
+/// Samples 1 and 2, then nothing for two calls, then sample 3; panics where it may wait while a lane is live.
+struct Trickle {
+    calls: usize,
+    idle: Vec<bool>,
+}
+
+impl Queue for Trickle {
+    fn next(&mut self, z0: &mut [f64], idle: bool) -> Next {
+        z0.fill(0.0);
+        self.calls += 1;
+        self.idle.push(idle);
+        match self.calls {
+            1 | 2 => Next::Sample(self.calls),
+            3 | 4 => Next::NotYet,
+            5 => Next::Sample(3),
+            _ => Next::Finished,
+        }
+    }
+}
+
+#[test]
+fn live_lanes_go_on_while_the_queue_has_nothing_yet() {
+    let (mut flow, mut stepper, mut kept) = (Quadratic::new(&[1.0], 3), Shift::default(), Kept::default());
+    let method = Method {
+        stepper: &mut stepper,
+        controller: &NotTheFirst,
+        stop: &[],
+        t_end: 2.0,
+        max_steps: 100,
+        lanes: 3,
+    };
+    let mut queue = Trickle {
+        calls: 0,
+        idle: Vec::new(),
+    };
+    integrate(&mut flow, method, &mut queue, &mut kept).expect("nothing fails");
+    // Samples 1 and 2 start; 1 leaves after an attempt, 2 after two; only then is the loop idle.
+    assert_eq!(stepper.widths, [2, 1, 1, 1]);
+    assert_eq!(queue.idle, [true, false, false, false, true, false]);
+    let order: Vec<usize> = kept.done.iter().map(|done| done.sample).collect();
+    assert_eq!(order, [1, 2, 3]);
 }

@@ -1,7 +1,7 @@
 //! A gradient flow with an exact solution, a queue of numbers and a sink that keeps everything.
 
 use gfe_ode::{
-    Flow, FlowError, Lanewise, Point, Queue, ResultSink, Retired, Status, StepRecord, Structure, Values, Work,
+    Flow, FlowError, Lanewise, Next, Point, Queue, ResultSink, Retired, Status, StepRecord, Structure, Values, Work,
 };
 
 /// objective = (1/2) sum_i lambda_i (z_i - sample)^2: dz/dt = -lambda (z - sample).
@@ -79,11 +79,15 @@ pub struct Numbers {
 }
 
 impl Queue for Numbers {
-    fn next(&mut self, z0: &mut [f64]) -> Option<usize> {
+    fn next(&mut self, z0: &mut [f64], _idle: bool) -> Next {
         z0.fill(0.0);
         let sample = self.next;
         self.next += 1;
-        (sample <= self.last).then_some(sample)
+        if sample <= self.last {
+            Next::Sample(sample)
+        } else {
+            Next::Finished
+        }
     }
 }
 

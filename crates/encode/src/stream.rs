@@ -1,0 +1,263 @@
+//! What the workers of one encoding share: the samples of the blocks in flight and their results.
+
+use crate::encoder::{Block, Encoded, Encoding, Record, Shared};
+use crate::gradient_flow::Data;
+use crate::measure::Measure;
+use faer::Mat;
+use gfe_model::Loss;
+use gfe_ode::{FlowError, Next, Queue, ResultSink, Retired, StepRecord};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// What a worker tells the reader's thread.
+pub(crate) enum Word {
+    /// Every sample of this block is done.
+    Ready(Shared),
+    /// The worker has ended: well, by a decoder that broke down, or by a panic.
+    Stopped(Result<Result<(), FlowError>, Box<dyn Any + Send>>),
+}
+
+/// A block in memory with its results so far. Its samples are numbered from `first` on, across all blocks.
+pub(crate) struct Loaded {
+    index: usize,
+    first: usize,
+    block: Block,
+    results: Mutex<Results>,
+}
+
+struct Results {
+    encoded: Encoded,
+    left: usize,
+}
+
+impl Loaded {
+    /// Position of the block among all.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The block itself.
+    pub(crate) fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// The results, once.
+    pub(crate) fn take(&self) -> Encoded {
+        let nothing = Encoded {
+            z: Mat::zeros(0, 0),
+            records: Vec::new(),
+            reconstruction: None,
+        };
+        std::mem::replace(&mut locked(&self.results).encoded, nothing)
+    }
+}
+
+/// The blocks in flight and where the queue stands in them.
+struct State {
+    blocks: VecDeque<Shared>,
+    /// Samples still to hand out, by number.
+    queue: VecDeque<usize>,
+    read: usize,
+    samples: usize,
+    closed: bool,
+}
+
+/// The shared part of one encoding.
+pub(crate) struct Stream<'a> {
+    loss: &'a dyn Loss,
+    reconstruction: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+    speak: Mutex<Sender<Word>>,
+}
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(how: &Encoding<'a>, speak: Sender<Word>) -> Self {
+        Stream {
+            loss: how.loss,
+            reconstruction: how.reconstruction,
+            state: Mutex::new(State {
+                blocks: VecDeque::new(),
+                queue: VecDeque::new(),
+                read: 0,
+                samples: 0,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+            speak: Mutex::new(speak),
+        }
+    }
+
+    /// Tells the reader's thread; it may have gone, after an error of its own.
+    pub(crate) fn say(&self, word: Word) {
+        let _ = locked(&self.speak).send(word);
+    }
+
+    /// No more blocks will come.
+    pub(crate) fn close(&self) {
+        locked(&self.state).closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Adds a block; the samples that the loss does not admit are done at once.
+    pub(crate) fn push(&self, block: Block) {
+        let samples = block.y.ncols();
+        let mut records = vec![Record::none(); samples];
+        let mut good = Vec::with_capacity(samples);
+        for (sample, record) in records.iter_mut().enumerate() {
+            let w = block.w.as_ref().map(|w| w.col_as_slice(sample));
+            if self.loss.admits(block.y.col_as_slice(sample), w).is_ok() {
+                let valid = w.map_or(block.y.nrows(), |w| w.iter().filter(|w| **w != 0.0).count());
+                record.n_valid = valid as u32;
+                good.push(sample);
+            }
+        }
+        let nan = |rows: usize| Mat::full(rows, samples, f64::NAN);
+        let encoded = Encoded {
+            z: nan(block.z0.nrows()),
+            records,
+            reconstruction: self.reconstruction.then(|| nan(block.y.nrows())),
+        };
+        let mut state = locked(&self.state);
+        let first = state.samples;
+        let left = good.len();
+        let loaded = Arc::new(Loaded {
+            index: state.read,
+            first,
+            block,
+            results: Mutex::new(Results { encoded, left }),
+        });
+        state.read += 1;
+        state.samples += samples;
+        if left == 0 {
+            drop(state);
+            return self.say(Word::Ready(loaded));
+        }
+        state.queue.extend(good.into_iter().map(|sample| first + sample));
+        state.blocks.push_back(loaded);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The block of a sample in flight.
+    fn block_of(&self, sample: usize) -> Shared {
+        let state = locked(&self.state);
+        let after = state.blocks.partition_point(|loaded| loaded.first <= sample);
+        Arc::clone(&state.blocks[after - 1])
+    }
+
+    /// Takes a finished block out of the stream and tells the reader.
+    fn finish(&self, loaded: Shared) {
+        locked(&self.state).blocks.retain(|other| other.index != loaded.index);
+        self.say(Word::Ready(loaded));
+    }
+}
+
+impl Data for Stream<'_> {
+    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool {
+        let loaded = self.block_of(sample);
+        let column = sample - loaded.first;
+        y.copy_from_slice(loaded.block.y.col_as_slice(column));
+        let weights = loaded.block.w.as_ref();
+        weights
+            .inspect(|from| w.copy_from_slice(from.col_as_slice(column)))
+            .is_some()
+    }
+}
+
+/// The queue as one worker sees it.
+pub(crate) struct Feed<'a> {
+    stream: &'a Stream<'a>,
+}
+
+impl<'a> Feed<'a> {
+    pub(crate) fn new(stream: &'a Stream<'a>) -> Self {
+        Feed { stream }
+    }
+}
+
+impl Queue for Feed<'_> {
+    fn next(&mut self, z0: &mut [f64], idle: bool) -> Next {
+        let mut state = locked(&self.stream.state);
+        let sample = loop {
+            match state.queue.pop_front() {
+                Some(sample) => break sample,
+                None if state.closed => return Next::Finished,
+                None if !idle => return Next::NotYet,
+                None => {
+                    let changed = &self.stream.changed;
+                    state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        };
+        drop(state);
+        let loaded = self.stream.block_of(sample);
+        z0.copy_from_slice(loaded.block.z0.col_as_slice(sample - loaded.first));
+        Next::Sample(sample)
+    }
+}
+
+/// Where one worker puts results; whoever brings the last of a block measures its codes.
+pub(crate) struct Desk<'a> {
+    stream: &'a Stream<'a>,
+    trace: bool,
+    measure: Measure<'a>,
+    outcome: Result<(), FlowError>,
+}
+
+impl<'a> Desk<'a> {
+    pub(crate) fn new(stream: &'a Stream<'a>, trace: bool, measure: Measure<'a>) -> Self {
+        Desk {
+            stream,
+            trace,
+            measure,
+            outcome: Ok(()),
+        }
+    }
+
+    /// Whether every block could be measured.
+    pub(crate) fn outcome(self) -> Result<(), FlowError> {
+        self.outcome
+    }
+}
+
+impl ResultSink for Desk<'_> {
+    fn retired(&mut self, result: &Retired<'_>) {
+        let loaded = self.stream.block_of(result.sample);
+        let column = result.sample - loaded.first;
+        let mut results = locked(&loaded.results);
+        results.encoded.z.col_as_slice_mut(column).copy_from_slice(result.z);
+        let record = &mut results.encoded.records[column];
+        record.status = result.status;
+        record.t = result.t;
+        record.loss = result.loss;
+        record.loss_initial = result.loss_initial;
+        record.grad_norm = result.grad_norm;
+        record.work = result.work;
+        results.left -= 1;
+        if results.left > 0 {
+            return;
+        }
+        let measured = self.measure.add(&loaded.block, &mut results.encoded);
+        drop(results);
+        if self.outcome.is_ok() {
+            self.outcome = measured;
+        }
+        self.stream.finish(loaded);
+    }
+
+    fn stepped(&mut self, step: &StepRecord) {
+        if self.trace {
+            let loaded = self.stream.block_of(step.sample);
+            let mut results = locked(&loaded.results);
+            results.encoded.records[step.sample - loaded.first].trace.push(*step);
+        }
+    }
+}
+
+/// A panic elsewhere ends the encoding anyway: what it left is still consistent, each sample's result being written once.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
