@@ -1,234 +1,289 @@
 //! `gfe encode`: reads in blocks, encodes, writes one output file.
 
 use crate::error::CliError;
-use clap::{Args, ValueEnum};
+use crate::method::{Method, Z0};
+use crate::model::Model;
+use crate::settings::Settings;
+use crate::summary::Summary;
+use crate::{progress, rows};
+use clap::Args;
 use faer::Mat;
-use gfe_encode::{Amd, Encoded, Encoding, Ptc, Record, Solver, encode};
-use gfe_io::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, InputPath, ModelFile};
-use gfe_model::dense::{Dense, DenseConfig};
-use gfe_model::{DatasetSource, Decoder, LossKind, Targets, TargetsMut};
+use gfe_encode::{Block, Record, encode_blocks};
+use gfe_io::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, InputPath, params_sha256};
+use gfe_model::{DatasetSource, TargetsMut};
 use gfe_ode::Status;
-use std::ops::Range;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-/// Rows read and encoded together.
-const BLOCK: usize = 4096;
+/// Bytes of data in a block.
+const BLOCK_BYTES: usize = 4 << 20;
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Method {
-    /// Explicit Euler in equal steps.
-    Euler,
-    /// The classical Runge-Kutta method in equal steps.
-    Rk4,
-    /// The authors' adaptive minimize-distance solver.
-    Amd,
-    /// Pseudo-transient continuation to the steady state.
-    Ptc,
-}
-
+/// A setting is taken from its flag, else --set, else the run file, else what the model file records of its training,
+/// else the default.
 #[derive(Args)]
 pub struct Arguments {
     /// Input: FILE.h5 or FILE.h5:/DATASET; the first axis counts samples.
-    input: String,
+    input: Option<String>,
     /// Decoder: a safetensors file with its architecture in the metadata.
     #[arg(short, long)]
-    model: PathBuf,
+    model: Option<String>,
     /// Output file.
     #[arg(short, long)]
-    output: PathBuf,
-    /// Solver.
-    #[arg(long, value_enum, default_value = "ptc")]
-    solver: Method,
-    /// Loss: mse, bce, gaussian or poisson. Default: what the decoder's output means.
-    #[arg(long)]
-    loss: Option<String>,
-    /// Horizon tau; `inf` for the plain steady state (ptc only).
-    #[arg(long, default_value_t = 1e4)]
-    t_end: f64,
-    /// ptc: bound on the estimated distance to the minimum; 0 leaves gtol alone.
-    #[arg(long)]
-    edm_tol: Option<f64>,
-    /// Bound on the gradient norm.
-    #[arg(long, default_value_t = 1e-9)]
-    gtol: f64,
-    /// Steps attempted per sample at most. Default: 1000 for ptc, 100000 for amd.
-    #[arg(long)]
-    max_steps: Option<u32>,
-    /// euler, rk4: number of equal steps to t_end. Default: 10000.
-    #[arg(long)]
-    steps: Option<u32>,
-    /// Every component of the initial latent.
-    #[arg(long, default_value_t = 0.0)]
-    z0_fill: f64,
-    /// Factor of every input value. Default: 1/255 for unsigned bytes, else 1.
-    #[arg(long)]
-    scale: Option<f64>,
-    /// Samples integrated together per thread.
-    #[arg(long, default_value_t = 64)]
-    lanes: usize,
-    /// Worker threads. Default: one per core.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Fraction of failed rows above which the exit code is 1.
-    #[arg(long, default_value_t = 0.05)]
-    fail_above: f64,
+    output: Option<String>,
+    /// Run file (TOML) with the sections [method] and [encode].
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// A setting by its key in the run file; may be repeated. VALUE is TOML or a bare text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    method: MethodFlags,
     /// Rows A..B of the input, B excluded. Default: all.
     #[arg(long)]
     rows: Option<String>,
+    /// Write D(z) too, in the data's own units.
+    #[arg(long)]
+    reconstruction: bool,
+    /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
+    #[arg(long)]
+    fail_above: Option<f64>,
+    /// Print the summary as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
     /// Overwrite the output file.
     #[arg(long)]
     force: bool,
 }
 
+/// How samples are encoded.
+#[derive(Args)]
+pub struct MethodFlags {
+    /// Solver: ptc, amd, euler or rk4. Default: ptc.
+    #[arg(long)]
+    solver: Option<String>,
+    /// Flow: gradient.
+    #[arg(long)]
+    flow: Option<String>,
+    /// Loss: mse, bce, gaussian or poisson. Default: what the decoder's output means.
+    #[arg(long)]
+    loss: Option<String>,
+    /// Horizon tau; `inf` for the plain steady state (ptc only). Default: 1e4.
+    #[arg(long)]
+    t_end: Option<f64>,
+    /// ptc: bound on the estimated distance to the minimum; 0 leaves gtol alone. Default: 1e-3.
+    #[arg(long)]
+    edm_tol: Option<f64>,
+    /// Bound on the gradient norm. Default: 1e-9.
+    #[arg(long)]
+    gtol: Option<f64>,
+    /// ptc, amd: steps attempted per sample at most. Default: 1000 for ptc, 100000 for amd.
+    #[arg(long)]
+    max_steps: Option<u32>,
+    /// euler, rk4: number of equal steps to t_end. Default: 10000.
+    #[arg(long)]
+    steps: Option<u32>,
+    /// Initial latents: zeros, fill=C, uniform (in [0, 1), from --seed) or FILE:/DATASET, a row per row of the input.
+    #[arg(long)]
+    z0: Option<String>,
+    /// Seed of uniform initial latents. Default: 0.
+    #[arg(long)]
+    seed: Option<u32>,
+    /// Factor of every input value. Default: 1/255 for unsigned bytes, else 1.
+    #[arg(long)]
+    scale: Option<f64>,
+    /// Samples integrated together per thread. Default: 64.
+    #[arg(long)]
+    lanes: Option<u32>,
+    /// Worker threads. Default: one per core.
+    #[arg(long)]
+    threads: Option<u32>,
+}
+
+impl MethodFlags {
+    /// Puts the flags given into the table.
+    pub fn put(&self, settings: &mut Settings) {
+        settings.flag("method.solver", self.solver.clone());
+        settings.flag("method.flow", self.flow.clone());
+        settings.flag("method.loss", self.loss.clone());
+        settings.flag("method.t_end", self.t_end);
+        settings.flag("method.edm_tol", self.edm_tol);
+        settings.flag("method.gtol", self.gtol);
+        settings.flag("method.max_steps", self.max_steps);
+        settings.flag("method.steps", self.steps);
+        settings.flag("method.z0", self.z0.clone());
+        settings.flag("method.z0_seed", self.seed);
+        settings.flag("method.scale", self.scale);
+        settings.flag("method.lanes", self.lanes);
+        settings.flag("method.threads", self.threads);
+    }
+}
+
 impl Arguments {
-    fn check(&self) -> Result<(), CliError> {
-        let usage = |text: String| Err(CliError::Usage(text));
-        let implicit = matches!(self.solver, Method::Ptc);
-        let fixed = matches!(self.solver, Method::Euler | Method::Rk4);
-        if self.t_end.is_nan() || self.t_end <= 0.0 || (!implicit && self.t_end.is_infinite()) {
-            return usage(format!(
-                "--t-end is {}: it must be positive, and finite but for ptc",
-                self.t_end
-            ));
+    fn settings(&self) -> Result<Settings, CliError> {
+        let mut settings = Settings::default();
+        if let Some(path) = &self.config {
+            settings.read(path)?;
         }
-        if !implicit && self.edm_tol.is_some() {
-            return usage("--edm-tol belongs to --solver ptc: leave it out, or say --gtol".into());
+        for text in &self.set {
+            settings.set(text)?;
         }
-        if self.steps.is_some() && !fixed {
-            return usage(
-                "--steps belongs to --solver euler and rk4: say --max-steps to bound the steps of others".into(),
-            );
-        }
-        if fixed && (self.max_steps.is_some() || self.steps == Some(0)) {
-            return usage("euler and rk4 take --steps, 1 or more, and no --max-steps".into());
-        }
-        let tolerances = [self.gtol, self.edm_tol.unwrap_or(0.0)];
-        if tolerances.iter().any(|tol| tol.is_nan() || *tol < 0.0) || self.lanes == 0 || self.threads == Some(0) {
-            return usage("tolerances must not be negative, --lanes and --threads must be 1 or more".into());
-        }
-        if self.output.exists() && !self.force {
-            return Err(CliError::Exists(self.output.display().to_string()));
-        }
-        Ok(())
+        self.method.put(&mut settings);
+        settings.flag("encode.input", self.input.clone());
+        settings.flag("encode.model", self.model.clone());
+        settings.flag("encode.output", self.output.clone());
+        settings.flag("encode.rows", self.rows.clone());
+        settings.flag("encode.reconstruction", self.reconstruction.then_some(true));
+        settings.flag("encode.fail_above", self.fail_above);
+        Ok(settings)
     }
+}
 
-    /// The rows asked for, of an input of `samples` rows.
-    fn rows(&self, samples: usize) -> Result<Range<usize>, CliError> {
-        let Some(text) = &self.rows else { return Ok(0..samples) };
-        let parsed = text
-            .split_once("..")
-            .and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
-        match parsed {
-            Some(rows) if rows.start <= rows.end && rows.end <= samples => Ok(rows),
-            _ => Err(CliError::Usage(format!(
-                "--rows is {text}: say A..B with A <= B <= {samples}, the input's rows"
-            ))),
+/// What an encoding needs, opened and checked.
+struct Job {
+    model: Model,
+    method: Method,
+    input: H5Input,
+    rows: std::ops::Range<usize>,
+    z0: Z0,
+    output: PathBuf,
+    reconstruction: bool,
+    fail_above: f64,
+}
+
+impl Job {
+    fn new(arguments: &Arguments) -> Result<Job, CliError> {
+        let mut settings = arguments.settings()?;
+        let input: String = settings.need(
+            "encode.input",
+            "name an HDF5 file, as in gfe encode data.h5:/images ...",
+        )?;
+        let model: PathBuf = settings.need("encode.model", "name a model file with -m")?;
+        let output: PathBuf = settings.need("encode.output", "name the output file with -o")?;
+        let model = Model::read(&model)?;
+        if let Some(training) = &model.training {
+            settings.defaults(training)?;
         }
-    }
-
-    fn loss(&self, config: &DenseConfig) -> Result<LossKind, CliError> {
-        let Some(name) = &self.loss else {
-            return Ok(config.output.loss());
+        settings.check()?;
+        let method = Method::new(&settings, model.config().output.loss())?;
+        let input = H5Input::open(&InputPath::parse(&input), scale(&settings)?)?;
+        let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
+        if values != shape.data {
+            return Err(CliError::Width {
+                input: input.path().to_string(),
+                found: values,
+                expected: shape.data,
+            });
+        }
+        let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..=1.0).contains(&number), "between 0 and 1");
+        let job = Job {
+            rows: rows::of(&settings, "encode.rows", samples)?,
+            z0: method.z0(samples, shape.latent)?,
+            reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
+            fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
+            model,
+            method,
+            input,
+            output,
         };
-        let found = LossKind::ALL.into_iter().find(|kind| kind.loss().name() == name);
-        found.ok_or_else(|| CliError::Usage(format!("--loss is {name}: it must be mse, bce, gaussian or poisson")))
+        refuse_existing(&job.output, arguments.force)?;
+        Ok(job)
     }
 
-    fn solver(&self) -> (Solver, u32) {
-        let steps = self.steps.unwrap_or(10_000);
-        match self.solver {
-            // One attempt more than steps: rounding never turns the horizon into max_steps.
-            Method::Euler => (Solver::Euler { steps }, steps.saturating_add(1)),
-            Method::Rk4 => (Solver::Rk4 { steps }, steps.saturating_add(1)),
-            Method::Amd => (Solver::Amd(Amd::default()), self.max_steps.unwrap_or(100_000)),
-            Method::Ptc => {
-                let default = Ptc::default();
-                let ptc = Ptc {
-                    edm_tol: self.edm_tol.unwrap_or(default.edm_tol),
-                    ..default
-                };
-                (Solver::Ptc(ptc), self.max_steps.unwrap_or(1000))
-            }
+    fn layout(&self) -> EncodedLayout {
+        let input = self.input.path();
+        let mut config = self.method.json();
+        config["scale"] = json!(self.input.scale());
+        let shape = self.input.shape();
+        let from = json!({"path": input.file, "dataset": input.dataset, "samples": shape.samples,
+            "shape": shape.dims.iter().map(|dim| dim.len).collect::<Vec<_>>(),
+            "dims": shape.dims.iter().map(|dim| &dim.name).collect::<Vec<_>>(), "scale": self.input.scale(),
+            "rows": [self.rows.start, self.rows.end]});
+        let decoder = json!({"config": self.model.config(), "params_sha256": params_sha256(&self.model.params)});
+        let environment =
+            json!({"gfe": env!("CARGO_PKG_VERSION"), "threads": self.method.threads(), "lanes": self.method.lanes()});
+        let note = |name: &str, value: Value| (name.to_owned(), value.to_string());
+        EncodedLayout {
+            samples: self.rows.len(),
+            latent: self.model.shape().latent,
+            reconstruction: self.reconstruction.then(|| shape.dims.clone()),
+            statuses: Status::ALL
+                .iter()
+                .map(|status| (*status as i8, status.name().to_owned()))
+                .collect(),
+            attributes: vec![("title".into(), format!("Gradient-flow encoding of {input}"))],
+            notes: vec![
+                note("config", config),
+                note("input", from),
+                note("decoder", decoder),
+                note("environment", environment),
+            ],
         }
     }
 }
 
+/// Fails where the output stands already and may not be replaced.
+pub fn refuse_existing(output: &Path, force: bool) -> Result<(), CliError> {
+    if output.exists() && !force {
+        return Err(CliError::Exists(output.display().to_string()));
+    }
+    Ok(())
+}
+
+/// The factor of every input value, where one was named.
+pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
+    let good: (fn(f64) -> bool, &str) = (|number| number.is_finite() && number != 0.0, "finite and not 0");
+    let scale = settings.number("method.scale", f64::NAN, good)?;
+    Ok(scale.is_finite().then_some(scale))
+}
+
 /// Runs the command; the exit code is 1 where too many rows failed.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
-    arguments.check()?;
-    let model = ModelFile::read(&arguments.model)?;
-    let config: DenseConfig =
-        serde_json::from_value(model.decoder.clone()).map_err(|error| CliError::Decoder(error.to_string()))?;
-    let dense = Dense::new(config.clone()).map_err(|error| CliError::Decoder(error.to_string()))?;
-    let params = model.params_for(&dense.tensors())?;
-    let mut input = H5Input::open(&InputPath::parse(&arguments.input), arguments.scale)?;
-    let (samples, values, shape) = (input.shape().samples, input.shape().values(), dense.shape());
-    if values != shape.data {
-        let input = input.path().to_string();
-        return Err(CliError::Width {
-            input,
-            found: values,
-            expected: shape.data,
-        });
-    }
-    let loss = arguments.loss(&config)?;
-    let (solver, max_steps) = arguments.solver();
-    let open = || -> Box<dyn Decoder> {
-        Box::new(Dense::new(config.clone()).expect("this configuration was valid a moment ago"))
-    };
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let how = Encoding {
-        open: &open,
-        loss: loss.loss(),
-        solver,
-        t_end: arguments.t_end,
-        gtol: arguments.gtol,
-        max_steps,
-        lanes: arguments.lanes,
-        threads: arguments.threads.unwrap_or(cores),
-        trace: false,
-        reconstruction: false,
-    };
-    let asked = arguments.rows(samples)?;
-    let layout = EncodedLayout {
-        samples: asked.len(),
-        latent: shape.latent,
-        reconstruction: None,
-        statuses: Status::ALL
-            .iter()
-            .map(|status| (*status as i8, status.name().to_owned()))
-            .collect(),
-        attributes: vec![("title".into(), format!("Gradient-flow encoding of {}", input.path()))],
-        notes: vec![("decoder".into(), model.decoder.to_string())],
-    };
-    let mut writer = EncodedWriter::create(&arguments.output, &layout)?;
-    let mut summary = Summary::default();
-    for first in asked.clone().step_by(BLOCK) {
-        let rows: Vec<usize> = (first..asked.end.min(first + BLOCK)).collect();
-        let mut y = Mat::zeros(values, rows.len());
+    let mut job = Job::new(arguments)?;
+    let mut writer = EncodedWriter::create(&job.output, &job.layout())?;
+    let (start, mut summary) = (Instant::now(), Summary::default());
+    let open = || job.model.open();
+    let mut encoding = job.method.encoding(&open);
+    encoding.reconstruction = job.reconstruction;
+    let shape = job.model.shape();
+    let size = (BLOCK_BYTES / (8 * shape.data)).clamp(job.method.lanes(), 4096);
+    let mut blocks = job.rows.clone().step_by(size);
+    let (end, input, z0) = (job.rows.end, &mut job.input, &mut job.z0);
+    let next = || -> Result<Option<Block>, CliError> {
+        let Some(first) = blocks.next() else { return Ok(None) };
+        let rows: Vec<usize> = (first..end.min(first + size)).collect();
+        let mut y = Mat::zeros(shape.data, rows.len());
         input.read(&rows, TargetsMut { y: y.as_mut(), w: None })?;
-        let z0 = Mat::full(shape.latent, rows.len(), arguments.z0_fill);
-        let encoded = encode(&how, &params, Targets { y: y.as_ref(), w: None }, z0.as_ref())?;
+        let z0 = z0.read(&rows, shape.latent)?;
+        Ok(Some(Block { y, w: None, z0 }))
+    };
+    let bar = progress::bar(job.rows.len() as u64, "samples");
+    let mut row = job.rows.start;
+    encode_blocks(&encoding, &job.model.params, next, |_, encoded| {
         summary.add(&encoded);
-        let records: Vec<EncodedRow> = encoded
-            .records
-            .iter()
-            .zip(&rows)
-            .map(|(record, &row)| row_of(record, row))
-            .collect();
+        let records = encoded.records.iter().zip(row..);
+        let records: Vec<EncodedRow> = records.map(|(record, row)| row_of(record, row)).collect();
+        row += records.len();
+        bar.inc(records.len() as u64);
         writer.write(&EncodedRows {
             rows: &records,
             z: encoded.z.as_ref(),
-            reconstruction: None,
+            reconstruction: encoded.reconstruction.as_ref().map(Mat::as_ref),
         })?;
-    }
+        Ok::<(), CliError>(())
+    })?;
+    bar.finish_and_clear();
     writer.finish()?;
-    summary.print();
-    let failed = summary.rows - summary.succeeded;
-    Ok(ExitCode::from(u8::from(
-        failed as f64 > arguments.fail_above * summary.rows as f64,
-    )))
+    let elapsed = start.elapsed();
+    if arguments.json {
+        let mut told = summary.json(elapsed);
+        told["output"] = json!(job.output);
+        println!("{told}");
+    } else {
+        summary.print(elapsed);
+    }
+    Ok(ExitCode::from(u8::from(summary.failed_above(job.fail_above))))
 }
 
 fn row_of(record: &Record, row: usize) -> EncodedRow {
@@ -239,6 +294,8 @@ fn row_of(record: &Record, row: usize) -> EncodedRow {
         loss_initial: record.loss_initial,
         grad_norm: record.grad_norm,
         edm: record.edm,
+        chi2: record.chi2,
+        n_valid: record.n_valid,
         t: record.t,
         steps: record.work.steps,
         rejected: record.work.rejected,
@@ -249,51 +306,5 @@ fn row_of(record: &Record, row: usize) -> EncodedRow {
         hvps: record.work.hvps,
         jacobians: record.work.jacobians,
         factorizations: record.work.factorizations,
-    }
-}
-
-/// What is told at the end.
-#[derive(Default)]
-struct Summary {
-    rows: usize,
-    succeeded: usize,
-    by_status: [usize; Status::ALL.len()],
-    loss: f64,
-    worst_loss: f64,
-    worst_grad_norm: f64,
-    evaluations: u64,
-}
-
-impl Summary {
-    fn add(&mut self, encoded: &Encoded) {
-        for record in &encoded.records {
-            self.rows += 1;
-            self.by_status[record.status as usize] += 1;
-            if record.status.is_success() {
-                self.succeeded += 1;
-                self.loss += record.loss;
-                self.worst_loss = self.worst_loss.max(record.loss);
-                self.worst_grad_norm = self.worst_grad_norm.max(record.grad_norm);
-            }
-            self.evaluations += u64::from(record.work.evaluations);
-        }
-    }
-
-    fn print(&self) {
-        eprintln!("{} samples", self.rows);
-        for (status, &count) in Status::ALL.iter().zip(&self.by_status).filter(|(_, count)| **count > 0) {
-            eprintln!("  {count} {}: {}", status.name(), status.advice());
-        }
-        if self.succeeded > 0 {
-            let mean = self.loss / self.succeeded as f64;
-            eprintln!(
-                "loss: mean {mean:.6}, worst {:.6}; worst gradient norm {:.1e}",
-                self.worst_loss, self.worst_grad_norm
-            );
-            eprintln!(
-                "evaluations per sample: {:.1}",
-                self.evaluations as f64 / self.rows as f64
-            );
-        }
     }
 }

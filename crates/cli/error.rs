@@ -1,5 +1,6 @@
 //! Everything that ends the program, with its exit code after BSD's sysexits.
 
+use gfe_encode::train::TrainError;
 use gfe_io::IoError;
 use gfe_model::DataError;
 use gfe_ode::FlowError;
@@ -15,14 +16,22 @@ pub enum CliError {
     Decoder(String),
     #[error(transparent)]
     Flow(#[from] FlowError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
     #[error("{input} has {found} values per sample, but the decoder gives {expected}: take the model of these data")]
     Width {
         input: String,
         found: usize,
         expected: usize,
     },
+    #[error("{0}")]
+    BadData(String),
     #[error("{0} exists already: choose another name, or say --force")]
     Exists(String),
+    #[error("{0}")]
+    NoRunFile(String),
+    #[error("{0}")]
+    Config(String),
     #[error("{0}")]
     Usage(String),
 }
@@ -32,10 +41,13 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Io(error) => error.exit_code(),
-            CliError::Data(_) | CliError::Width { .. } => 65,
-            CliError::Flow(_) => 70,
+            CliError::Data(_) | CliError::Width { .. } | CliError::BadData(_) => 65,
+            CliError::NoRunFile(_) => 66,
+            CliError::Train(TrainError::NothingUsable { .. }) => 65,
+            CliError::Train(TrainError::Diverged { .. }) => 1,
+            CliError::Flow(_) | CliError::Train(_) => 70,
             CliError::Exists(_) => 73,
-            CliError::Decoder(_) => 78,
+            CliError::Decoder(_) | CliError::Config(_) => 78,
             CliError::Usage(_) => 2,
         }
     }

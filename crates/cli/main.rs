@@ -2,6 +2,13 @@
 
 mod encode;
 mod error;
+mod method;
+mod model;
+mod progress;
+mod rows;
+mod settings;
+mod summary;
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -18,17 +25,17 @@ struct Cli {
 enum Command {
     /// Encode every sample of an HDF5 dataset with a decoder.
     Encode(encode::Arguments),
+    /// Train a decoder on its own encodings.
+    Train(train::Arguments),
 }
 
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Encode(arguments),
-    } = Cli::parse();
-    match encode::run(&arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("gfe: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    let result = match Cli::parse().command {
+        Command::Encode(arguments) => encode::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("gfe: {error}");
+        ExitCode::from(error.exit_code())
+    })
 }

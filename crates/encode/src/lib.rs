@@ -6,8 +6,11 @@ mod encoder;
 mod gradient_flow;
 mod measure;
 mod solver;
+mod start;
 mod stream;
+pub mod train;
 
 pub use encoder::{Block, Encoded, Encoding, Record, encode, encode_blocks};
 pub use gradient_flow::{Data, GradientFlow};
 pub use solver::{Amd, Ptc, Solver};
+pub use start::Start;

@@ -48,6 +48,10 @@ pub struct EncodedRow {
     pub grad_norm: f64,
     /// Estimated distance to the minimum, `(D/2) g^T (H + I/tau)^-1 g`.
     pub edm: f64,
+    /// chi-squared; NaN where the loss has none.
+    pub chi2: f64,
+    /// Values that count: those not masked.
+    pub n_valid: u32,
     /// Flow time reached.
     pub t: f64,
     /// Accepted steps.
@@ -84,14 +88,16 @@ pub struct EncodedRows<'a> {
 type Real = (&'static str, fn(&EncodedRow) -> f64);
 type Count = (&'static str, fn(&EncodedRow) -> u32);
 
-const REALS: [Real; 5] = [
+const REALS: [Real; 6] = [
     ("loss", |row| row.loss),
     ("loss_initial", |row| row.loss_initial),
     ("grad_norm", |row| row.grad_norm),
     ("edm", |row| row.edm),
+    ("chi2", |row| row.chi2),
     ("t", |row| row.t),
 ];
-const COUNTS: [Count; 9] = [
+const COUNTS: [Count; 10] = [
+    ("n_valid", |row| row.n_valid),
     ("steps", |row| row.steps),
     ("rejected", |row| row.rejected),
     ("forced", |row| row.forced),

@@ -1,0 +1,234 @@
+//! How samples are encoded, from the `[method]` section: shared by `encode` and `train`.
+
+use crate::error::CliError;
+use crate::settings::Settings;
+use faer::Mat;
+use gfe_encode::{Amd, Encoding, Ptc, Solver, Start};
+use gfe_io::{H5Input, InputPath};
+use gfe_model::{DatasetSource, Decoder, LossKind, TargetsMut};
+use gfe_ode::control::{Decrease, Trust};
+use serde_json::{Value, json};
+
+const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
+const TOLERANCE: (fn(f64) -> bool, &str) = (|number| number >= 0.0, "0 or more");
+
+/// The settings of a method, checked.
+#[derive(Clone, Debug)]
+pub struct Method {
+    solver: Solver,
+    loss: LossKind,
+    t_end: f64,
+    gtol: f64,
+    max_steps: u32,
+    /// As it was asked for: `zeros`, `fill=C`, `uniform` or FILE:/DATASET.
+    z0: String,
+    z0_seed: u64,
+    lanes: usize,
+    threads: usize,
+}
+
+impl Method {
+    /// The method of these settings; the loss is `default` where nobody chose one.
+    pub fn new(settings: &Settings, default: LossKind) -> Result<Method, CliError> {
+        settings.choice("method.flow", &["gradient"])?;
+        let name = settings.choice("method.solver", &["ptc", "amd", "euler", "rk4"])?;
+        let names = LossKind::ALL.map(|kind| kind.loss().name());
+        let loss = settings.choice("method.loss", &names)?;
+        let loss = LossKind::ALL
+            .into_iter()
+            .find(|kind| Some(kind.loss().name()) == loss)
+            .unwrap_or(default);
+        let count = |key, default: u64| -> Result<u32, CliError> {
+            let found = settings.count(key, default, 1)?;
+            u32::try_from(found)
+                .map_err(|_| CliError::Usage(format!("`{key}` is {found}: at most {} can be", u32::MAX)))
+        };
+        let steps = count("method.steps", 10_000)?;
+        let (solver, max_steps) = match name {
+            // One attempt more than steps: rounding never turns the horizon into max_steps.
+            Some("euler") => (Solver::Euler { steps }, steps.saturating_add(1)),
+            Some("rk4") => (Solver::Rk4 { steps }, steps.saturating_add(1)),
+            Some("amd") => (Solver::Amd(amd(settings)?), count("method.max_steps", 100_000)?),
+            _ => (Solver::Ptc(ptc(settings)?), count("method.max_steps", 1000)?),
+        };
+        let range: (fn(f64) -> bool, &str) = if solver.anchors() {
+            (|tau| tau > 0.0, "positive, or inf")
+        } else {
+            (
+                |tau| tau > 0.0 && tau.is_finite(),
+                "positive and finite (`inf` is for ptc)",
+            )
+        };
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as u64;
+        Ok(Method {
+            solver,
+            loss,
+            t_end: settings.number("method.t_end", 1e4, range)?,
+            gtol: settings.number("method.gtol", 1e-9, TOLERANCE)?,
+            max_steps,
+            z0: settings.get("method.z0")?.unwrap_or_else(|| "zeros".to_owned()),
+            z0_seed: settings.count("method.z0_seed", 0, 0)?,
+            lanes: settings.count("method.lanes", 64, 1)? as usize,
+            threads: settings.count("method.threads", cores, 1)? as usize,
+        })
+    }
+
+    /// What the integrator is given.
+    pub fn encoding<'a>(&self, open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a> {
+        Encoding {
+            open,
+            loss: self.loss.loss(),
+            solver: self.solver,
+            t_end: self.t_end,
+            gtol: self.gtol,
+            max_steps: self.max_steps,
+            lanes: self.lanes,
+            threads: self.threads,
+            trace: false,
+            reconstruction: false,
+        }
+    }
+
+    /// Lanes per worker.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The initial latents; a file must hold `[samples, latent]` values.
+    pub fn z0(&self, samples: usize, latent: usize) -> Result<Z0, CliError> {
+        if let Some(value) = self.z0.strip_prefix("fill=") {
+            let value = value.parse().ok().filter(|value: &f64| value.is_finite());
+            let wrong = || CliError::Usage(format!("z0 is {}: say fill=C with a number C", self.z0));
+            return Ok(Z0::Rule(Start::Fill(value.ok_or_else(wrong)?)));
+        }
+        match self.z0.as_str() {
+            "zeros" => Ok(Z0::Rule(Start::Fill(0.0))),
+            "uniform" => Ok(Z0::Rule(Start::Uniform { seed: self.z0_seed })),
+            path if path.contains(":/") => {
+                let input = H5Input::open(&InputPath::parse(path), Some(1.0))?;
+                let (rows, values) = (input.shape().samples, input.shape().values());
+                if (rows, values) == (samples, latent) {
+                    return Ok(Z0::File(Box::new(input)));
+                }
+                let found = format!("z0 is {path} of shape [{rows}, {values}]");
+                Err(CliError::BadData(format!(
+                    "{found}: [{samples}, {latent}] is needed, a row per row of the input"
+                )))
+            }
+            other => Err(CliError::Usage(format!(
+                "z0 is {other}: say zeros, fill=C, uniform or FILE:/DATASET"
+            ))),
+        }
+    }
+
+    /// The settings as they stand, without those that change no number.
+    pub fn json(&self) -> Value {
+        let number = |value: f64| {
+            if value.is_finite() {
+                json!(value)
+            } else {
+                json!(value.to_string())
+            }
+        };
+        let mut all = json!({"flow": "gradient", "loss": self.loss.loss().name(), "t_end": number(self.t_end), "gtol": self.gtol, "z0": self.z0});
+        if self.z0 == "uniform" {
+            all["z0_seed"] = json!(self.z0_seed);
+        }
+        let (name, own) = match self.solver {
+            Solver::Euler { steps } => ("euler", json!({"steps": steps})),
+            Solver::Rk4 { steps } => ("rk4", json!({"steps": steps})),
+            Solver::Amd(Amd {
+                decrease: rule,
+                loss_slope_tol,
+                settle_fraction,
+            }) => (
+                "amd",
+                json!({"max_steps": self.max_steps, "dt0": rule.dt0, "dt_max": rule.dt_max, "shrink": rule.shrink,
+                    "max_backtracks": rule.max_backtracks, "armijo": rule.armijo, "fallback_dt": rule.fallback_dt,
+                    "loss_slope_tol": loss_slope_tol, "settle_fraction": settle_fraction}),
+            ),
+            Solver::Ptc(Ptc { trust, edm_tol }) => (
+                "ptc",
+                json!({"max_steps": self.max_steps, "edm_tol": edm_tol, "h0": trust.h0}),
+            ),
+        };
+        all["solver"] = json!(name);
+        if let (Some(all), Value::Object(own)) = (all.as_object_mut(), own) {
+            all.extend(own);
+        }
+        all
+    }
+}
+
+fn ptc(settings: &Settings) -> Result<Ptc, CliError> {
+    let default = Ptc::default();
+    Ok(Ptc {
+        trust: Trust {
+            h0: settings.number("method.h0", default.trust.h0, POSITIVE)?,
+            ..default.trust
+        },
+        edm_tol: settings.number("method.edm_tol", default.edm_tol, TOLERANCE)?,
+    })
+}
+
+fn amd(settings: &Settings) -> Result<Amd, CliError> {
+    let (default, rule) = (Amd::default(), Decrease::default());
+    let fraction: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number < 1.0, "between 0 and 1");
+    let decrease = Decrease {
+        dt0: settings.number("method.dt0", rule.dt0, POSITIVE)?,
+        dt_max: settings.number("method.dt_max", rule.dt_max, POSITIVE)?,
+        shrink: settings.number("method.shrink", rule.shrink, fraction)?,
+        max_backtracks: settings
+            .count("method.max_backtracks", u64::from(rule.max_backtracks), 1)?
+            .min(1000) as u32,
+        armijo: settings.number("method.armijo", rule.armijo, TOLERANCE)?,
+        fallback_dt: settings.number("method.fallback_dt", rule.fallback_dt, POSITIVE)?,
+    };
+    if decrease.dt0 > decrease.dt_max {
+        let text = format!(
+            "`dt0` is {} and `dt_max` {}: the first step is at most the largest",
+            decrease.dt0, decrease.dt_max
+        );
+        return Err(CliError::Usage(text));
+    }
+    Ok(Amd {
+        decrease,
+        loss_slope_tol: settings.number("method.loss_slope_tol", default.loss_slope_tol, TOLERANCE)?,
+        settle_fraction: settings.number("method.settle_fraction", default.settle_fraction, fraction)?,
+    })
+}
+
+/// Initial latents by row.
+pub enum Z0 {
+    /// By a rule.
+    Rule(Start),
+    /// From a file.
+    File(Box<H5Input>),
+}
+
+impl Z0 {
+    /// z0 of the given rows, `[latent, rows]`.
+    pub fn read(&mut self, rows: &[usize], latent: usize) -> Result<Mat<f64>, CliError> {
+        let mut z0 = Mat::zeros(latent, rows.len());
+        match self {
+            Z0::Rule(start) => {
+                for (column, &row) in rows.iter().enumerate() {
+                    start.write(row, z0.col_as_slice_mut(column));
+                }
+            }
+            Z0::File(input) => input.read(
+                rows,
+                TargetsMut {
+                    y: z0.as_mut(),
+                    w: None,
+                },
+            )?,
+        }
+        Ok(z0)
+    }
+}

@@ -1,0 +1,98 @@
+//! What is told at the end of an encoding.
+
+use gfe_encode::Encoded;
+use gfe_ode::Status;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Sums over the rows.
+#[derive(Default)]
+pub struct Summary {
+    rows: usize,
+    succeeded: usize,
+    by_status: [usize; Status::ALL.len()],
+    loss: f64,
+    worst_loss: f64,
+    grad_norm: f64,
+    worst_grad_norm: f64,
+    worst_edm: f64,
+    evaluations: u64,
+    units: u64,
+}
+
+impl Summary {
+    /// Counts a block.
+    pub fn add(&mut self, encoded: &Encoded) {
+        for record in &encoded.records {
+            self.rows += 1;
+            self.by_status[record.status as usize] += 1;
+            if record.status.is_success() {
+                self.succeeded += 1;
+                self.loss += record.loss;
+                self.worst_loss = self.worst_loss.max(record.loss);
+                self.grad_norm += record.grad_norm;
+                self.worst_grad_norm = self.worst_grad_norm.max(record.grad_norm);
+                self.worst_edm = self.worst_edm.max(record.edm);
+            }
+            let work = &record.work;
+            self.evaluations += u64::from(work.evaluations);
+            self.units +=
+                u64::from(work.evaluations) + u64::from(work.vjps) + u64::from(work.jvps) + 2 * u64::from(work.hvps);
+        }
+    }
+
+    /// Whether more rows failed than this fraction.
+    pub fn failed_above(&self, fraction: f64) -> bool {
+        (self.rows - self.succeeded) as f64 > fraction * self.rows as f64
+    }
+
+    /// Means are over the rows that succeeded, work over all rows.
+    pub fn json(&self, elapsed: Duration) -> Value {
+        let (rows, succeeded) = (self.rows as f64, self.succeeded as f64);
+        let present = Status::ALL.iter().zip(self.by_status).filter(|(_, count)| *count > 0);
+        let by_status: Map<String, Value> = present
+            .map(|(status, count)| (status.name().into(), json!(count)))
+            .collect();
+        let seconds = elapsed.as_secs_f64();
+        json!({
+            "samples": self.rows,
+            "succeeded": self.succeeded,
+            "failed": self.rows - self.succeeded,
+            "status": by_status,
+            "loss_mean": self.loss / succeeded,
+            "loss_worst": if self.succeeded > 0 { self.worst_loss } else { f64::NAN },
+            "grad_norm_mean": self.grad_norm / succeeded,
+            "grad_norm_worst": if self.succeeded > 0 { self.worst_grad_norm } else { f64::NAN },
+            "edm_worst": if self.succeeded > 0 { self.worst_edm } else { f64::NAN },
+            "evaluations_per_sample": self.evaluations as f64 / rows,
+            "units_per_sample": self.units as f64 / rows,
+            "seconds": seconds,
+            "samples_per_second": rows / seconds,
+        })
+    }
+
+    /// The same for people, on stderr.
+    pub fn print(&self, elapsed: Duration) {
+        eprintln!("{} samples", self.rows);
+        for (status, count) in Status::ALL.iter().zip(self.by_status).filter(|(_, count)| *count > 0) {
+            eprintln!("  {count} {}: {}", status.name(), status.advice());
+        }
+        let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());
+        if self.succeeded > 0 {
+            eprintln!("loss: mean {:.6}, worst {:.6}", self.loss / succeeded, self.worst_loss);
+            eprintln!(
+                "gradient norm: mean {:.1e}, worst {:.1e}",
+                self.grad_norm / succeeded,
+                self.worst_grad_norm
+            );
+        }
+        if self.rows > 0 {
+            eprintln!(
+                "per sample: {:.1} evaluations, {:.0} forward passes' worth of work; {:.0} samples per second",
+                self.evaluations as f64 / rows,
+                self.units as f64 / rows,
+                rows / seconds
+            );
+        }
+    }
+}

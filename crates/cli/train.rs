@@ -1,0 +1,219 @@
+//! `gfe train`: a decoder from data, by a run file.
+
+use crate::encode::{MethodFlags, refuse_existing, scale};
+use crate::error::CliError;
+use crate::method::Method;
+use crate::model::dense;
+use crate::settings::Settings;
+use crate::{progress, rows};
+use clap::Args;
+use faer::Mat;
+use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, split, train};
+use gfe_io::{H5Input, InputPath, ModelFile};
+use gfe_model::dense::Dense;
+use gfe_model::{DatasetSource, Decoder, Targets, TargetsMut};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The run file has the sections [decoder], [data], [method] and [train]; flags and --set win over it.
+#[derive(Args)]
+pub struct Arguments {
+    /// Run file (TOML).
+    config: PathBuf,
+    /// Model file to write (safetensors).
+    #[arg(short, long)]
+    output: PathBuf,
+    /// A setting by its key in the run file; may be repeated. VALUE is TOML or a bare text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    method: MethodFlags,
+    /// Print the outcome as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Overwrite the model file.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Data in memory.
+struct Set {
+    y: Mat<f64>,
+    z0: Mat<f64>,
+}
+
+impl Set {
+    fn samples(&self) -> Samples<'_> {
+        let (y, z0) = (self.y.as_ref(), self.z0.as_ref());
+        Samples {
+            data: Targets { y, w: None },
+            z0,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    refuse_existing(&arguments.output, arguments.force)?;
+    let mut settings = Settings::default();
+    settings.read(&arguments.config)?;
+    for text in &arguments.set {
+        settings.set(text)?;
+    }
+    arguments.method.put(&mut settings);
+    settings.check()?;
+    let decoder = decoder(&settings)?;
+    let method = Method::new(&settings, decoder.config().output.loss())?;
+    let open = || -> Box<dyn Decoder> { Box::new(decoder.clone()) };
+    let seed = settings.count("train.seed", 0, 0)?;
+    settings.choice("train.gradient", &["approximate"])?;
+    let how = Training {
+        encoding: method.encoding(&open),
+        optimizer: optimizer(&settings)?,
+        batch_size: settings.count("train.batch_size", 16, 1)? as usize,
+        epochs: settings.count("train.epochs", 10, 1)?.min(u64::from(u32::MAX)) as u32,
+        seed,
+        validate_every: settings.count("train.validate_every", 1, 1)?.min(u64::from(u32::MAX)) as u32,
+    };
+    let path: String = settings.need(
+        "data.input",
+        "name the training data, as in input = \"data.h5:/images\"",
+    )?;
+    let mut input = H5Input::open(&InputPath::parse(&path), scale(&settings)?)?;
+    let (training, validation) = read(&settings, &method, &mut input, (&decoder, seed))?;
+    let mut params = vec![0.0; decoder.shape().params];
+    let trainable = decoder.trainable().ok_or(gfe_encode::train::TrainError::NotTrainable)?;
+    trainable.init(seed, &mut params);
+
+    let (start, mut last) = (Instant::now(), None);
+    let images = training.y.ncols() as u64 * u64::from(how.epochs);
+    let bar = progress::bar(images, "images");
+    let held = validation.as_ref().map(Set::samples);
+    train(&how, &mut params, training.samples(), held, &mut |event| match event {
+        Event::Batch { seen } => bar.set_position(*seen),
+        Event::Epoch {
+            epoch,
+            training,
+            validation,
+        } => {
+            let text = told(*epoch, training, validation.as_ref(), start.elapsed());
+            if bar.is_hidden() {
+                eprintln!("{text}");
+            } else {
+                bar.println(text);
+            }
+            last = Some((*training, *validation));
+        }
+    })?;
+    bar.finish_and_clear();
+    let (fitted, validated) = last.unwrap_or_default();
+    let mut record = method.json();
+    record["scale"] = json!(input.scale());
+    record["gradient"] = json!("approximate");
+    record["train"] = json!({"settings": settings.section("train"), "samples": training.y.ncols(),
+        "validation_samples": validation.as_ref().map_or(0, |set| set.y.ncols()), "loss": fitted.loss,
+        "validation_loss": validated.map(|tally| tally.loss)});
+    let config = serde_json::to_value(decoder.config()).map_err(|error| CliError::Decoder(error.to_string()))?;
+    ModelFile::new(config, Some(record), &decoder.tensors(), &params)?.write(&arguments.output)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if arguments.json {
+        let told = json!({"loss": fitted.loss, "validation_loss": validated.map(|tally| tally.loss), "epochs": how.epochs,
+            "images": images, "seconds": seconds, "images_per_second": images as f64 / seconds, "output": arguments.output});
+        println!("{told}");
+    } else {
+        eprintln!(
+            "{}: {:.0} images per second",
+            arguments.output.display(),
+            images as f64 / seconds
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn decoder(settings: &Settings) -> Result<Dense, CliError> {
+    let config = Value::Object(
+        settings
+            .section("decoder")
+            .into_iter()
+            .map(|(key, value)| (key, json!(value)))
+            .collect(),
+    );
+    if config.as_object().is_none_or(serde_json::Map::is_empty) {
+        let how = "say for instance latent = 8, layers = [32, 64], activation = \"elu\", output = \"logits\"";
+        return Err(CliError::Config(format!("the section [decoder] is missing: {how}")));
+    }
+    dense(config)
+}
+
+fn optimizer(settings: &Settings) -> Result<Optimizer, CliError> {
+    let positive: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
+    let memory: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
+    let number = |key, default| settings.number(key, default, positive);
+    Ok(match settings.choice("train.optimizer", &["rmsprop", "adam"])? {
+        Some("adam") => Optimizer::Adam {
+            learning_rate: number("train.learning_rate", 1e-3)?,
+            beta1: settings.number("train.beta1", 0.9, memory)?,
+            beta2: settings.number("train.beta2", 0.999, memory)?,
+            eps: number("train.eps", 1e-8)?,
+        },
+        _ => Optimizer::RmsProp {
+            learning_rate: number("train.learning_rate", 5e-4)?,
+            decay: settings.number("train.decay", 0.9, memory)?,
+            eps: number("train.eps", 1e-6)?,
+        },
+    })
+}
+
+/// Training and validation data; a decoder of another width is refused before anything is read.
+fn read(
+    settings: &Settings,
+    method: &Method,
+    input: &mut H5Input,
+    (decoder, seed): (&Dense, u64),
+) -> Result<(Set, Option<Set>), CliError> {
+    let (samples, values, shape) = (input.shape().samples, input.shape().values(), decoder.shape());
+    if values != shape.data {
+        let text = format!(
+            "{} has {values} values per sample, but the last of `layers` is {}",
+            input.path(),
+            shape.data
+        );
+        return Err(CliError::Config(format!("{text}: they must be the same")));
+    }
+    let rows = rows::of(settings, "data.rows", samples)?;
+    let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
+    let fraction = settings.number("data.validation", 0.1, fraction)?;
+    let (training, validation) = split(rows.len(), fraction, seed);
+    if training.is_empty() {
+        return Err(CliError::BadData(format!(
+            "{}: no rows are left to train on",
+            input.path()
+        )));
+    }
+    let mut z0 = method.z0(samples, shape.latent)?;
+    let mut load = |ids: Vec<usize>| -> Result<Set, CliError> {
+        let ids: Vec<usize> = ids.into_iter().map(|id| rows.start + id).collect();
+        let mut y = Mat::zeros(values, ids.len());
+        input.read(&ids, TargetsMut { y: y.as_mut(), w: None })?;
+        let z0 = z0.read(&ids, shape.latent)?;
+        Ok(Set { y, z0 })
+    };
+    let held = !validation.is_empty();
+    Ok((load(training)?, if held { Some(load(validation)?) } else { None }))
+}
+
+fn told(epoch: u32, training: &Tally, validation: Option<&Tally>, elapsed: Duration) -> String {
+    let percent = |tally: &Tally| 100.0 * tally.succeeded as f64 / tally.samples as f64;
+    let mut text = format!(
+        "epoch {epoch}: loss {:.5}, {:.1}% converged, {:.1} evaluations per image",
+        training.loss,
+        percent(training),
+        training.evaluations as f64 / training.samples as f64
+    );
+    if let Some(held) = validation {
+        text += &format!("; validation loss {:.5}, {:.1}% converged", held.loss, percent(held));
+    }
+    text + &format!("; {:.1} s", elapsed.as_secs_f64())
+}
