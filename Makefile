@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build test
+.PHONY: help setup cargo-version build demo test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,18 @@ setup: cargo-version $(STAMP) ## Check cargo and make the Python environment in 
 
 build: setup ## Build the whole workspace
 	cargo build --workspace
+
+DEMO := target/demo
+ENCODE = target/debug/gfe encode datasets/digits.h5:/images -m $(DEMO)/decoder.safetensors --rows 1437..1797 --force
+
+demo: setup ## Train a decoder on 1,437 digits, encode the 360 others with two solvers, draw them
+	cargo build
+	@mkdir -p $(DEMO)
+	target/debug/gfe train datasets/demo.toml -o $(DEMO)/decoder.safetensors --force
+	$(ENCODE) --solver amd -o $(DEMO)/amd.h5 --json > $(DEMO)/amd.json
+	$(ENCODE) --solver ptc --reconstruction -o $(DEMO)/ptc.h5 --json > $(DEMO)/ptc.json
+	@$(VENV)/bin/python datasets/compare.py amd=$(DEMO)/amd.json ptc=$(DEMO)/ptc.json
+	target/debug/gfe plot reconstructions $(DEMO)/ptc.h5 --input datasets/digits.h5:/images -o $(DEMO)/reconstructions.png --force
 
 test: setup ## Check the format, lint, run every test and build the documentation
 	cargo fmt --all --check

@@ -9,7 +9,10 @@ use crate::{progress, rows};
 use clap::Args;
 use faer::Mat;
 use gfe_encode::{Block, Record, encode_blocks};
-use gfe_io::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, InputPath, params_sha256};
+use gfe_io::{
+    Coordinate, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, InputPath, RowsHash, TracePoint,
+    params_sha256,
+};
 use gfe_model::{DatasetSource, TargetsMut};
 use gfe_ode::Status;
 use serde_json::{Value, json};
@@ -46,6 +49,12 @@ pub struct Arguments {
     /// Write D(z) too, in the data's own units.
     #[arg(long)]
     reconstruction: bool,
+    /// Write time, loss and gradient norm of every accepted step too.
+    #[arg(long)]
+    trace: bool,
+    /// Pass a dataset with one value per sample through, such as labels; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    keep: Vec<String>,
     /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
     #[arg(long)]
     fail_above: Option<f64>,
@@ -135,6 +144,8 @@ impl Arguments {
         settings.flag("encode.output", self.output.clone());
         settings.flag("encode.rows", self.rows.clone());
         settings.flag("encode.reconstruction", self.reconstruction.then_some(true));
+        settings.flag("encode.trace", self.trace.then_some(true));
+        settings.flag("encode.keep", (!self.keep.is_empty()).then(|| self.keep.clone()));
         settings.flag("encode.fail_above", self.fail_above);
         Ok(settings)
     }
@@ -149,6 +160,8 @@ struct Job {
     z0: Z0,
     output: PathBuf,
     reconstruction: bool,
+    trace: bool,
+    keep: Vec<Coordinate>,
     fail_above: f64,
 }
 
@@ -177,10 +190,16 @@ impl Job {
             });
         }
         let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..=1.0).contains(&number), "between 0 and 1");
+        let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
             z0: method.z0(samples, shape.latent)?,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
+            trace: settings.get("encode.trace")?.unwrap_or(false),
+            keep: keep
+                .iter()
+                .map(|name| input.coordinate(name))
+                .collect::<Result<_, _>>()?,
             fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
             model,
             method,
@@ -192,34 +211,45 @@ impl Job {
     }
 
     fn layout(&self) -> EncodedLayout {
-        let input = self.input.path();
-        let mut config = self.method.json();
-        config["scale"] = json!(self.input.scale());
-        let shape = self.input.shape();
-        let from = json!({"path": input.file, "dataset": input.dataset, "samples": shape.samples,
-            "shape": shape.dims.iter().map(|dim| dim.len).collect::<Vec<_>>(),
-            "dims": shape.dims.iter().map(|dim| &dim.name).collect::<Vec<_>>(), "scale": self.input.scale(),
-            "rows": [self.rows.start, self.rows.end]});
-        let decoder = json!({"config": self.model.config(), "params_sha256": params_sha256(&self.model.params)});
-        let environment =
-            json!({"gfe": env!("CARGO_PKG_VERSION"), "threads": self.method.threads(), "lanes": self.method.lanes()});
-        let note = |name: &str, value: Value| (name.to_owned(), value.to_string());
         EncodedLayout {
             samples: self.rows.len(),
             latent: self.model.shape().latent,
-            reconstruction: self.reconstruction.then(|| shape.dims.clone()),
+            axes: self.input.axes(),
+            reconstruction: self.reconstruction,
+            z0: self.z0.constant(),
+            trace: self.trace,
+            keep: self.keep.clone(),
             statuses: Status::ALL
                 .iter()
                 .map(|status| (*status as i8, status.name().to_owned()))
                 .collect(),
-            attributes: vec![("title".into(), format!("Gradient-flow encoding of {input}"))],
-            notes: vec![
-                note("config", config),
-                note("input", from),
-                note("decoder", decoder),
-                note("environment", environment),
-            ],
+            attributes: vec![(
+                "title".into(),
+                format!("Gradient-flow encoding of {}", self.input.path()),
+            )],
         }
+    }
+
+    /// How the output came about; `rows_sha256` is of the data as they were read.
+    fn notes(&self, rows_sha256: &str) -> Vec<(String, String)> {
+        let (input, shape) = (self.input.path(), self.input.shape());
+        let mut config = self.method.json();
+        config["scale"] = json!(self.input.scale());
+        let from = json!({"path": input.file, "dataset": input.dataset, "samples": shape.samples,
+            "shape": shape.dims.iter().map(|dim| dim.len).collect::<Vec<_>>(),
+            "dims": shape.dims.iter().map(|dim| &dim.name).collect::<Vec<_>>(),
+            "dtype": self.input.dtype(), "scale": self.input.scale(),
+            "rows": [self.rows.start, self.rows.end], "rows_sha256": rows_sha256});
+        let decoder = json!({"config": self.model.config(), "params_sha256": params_sha256(&self.model.params)});
+        let environment = json!({"gfe": env!("CARGO_PKG_VERSION"), "hdf5": gfe_io::hdf5_version(),
+            "threads": self.method.threads(), "lanes": self.method.lanes()});
+        let note = |name: &str, value: Value| (name.to_owned(), value.to_string());
+        vec![
+            note("config", config),
+            note("input", from),
+            note("decoder", decoder),
+            note("environment", environment),
+        ]
     }
 }
 
@@ -241,40 +271,10 @@ pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
 /// Runs the command; the exit code is 1 where too many rows failed.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let mut job = Job::new(arguments)?;
+    let start = Instant::now();
     let mut writer = EncodedWriter::create(&job.output, &job.layout())?;
-    let (start, mut summary) = (Instant::now(), Summary::default());
-    let open = || job.model.open();
-    let mut encoding = job.method.encoding(&open);
-    encoding.reconstruction = job.reconstruction;
-    let shape = job.model.shape();
-    let size = (BLOCK_BYTES / (8 * shape.data)).clamp(job.method.lanes(), 4096);
-    let mut blocks = job.rows.clone().step_by(size);
-    let (end, input, z0) = (job.rows.end, &mut job.input, &mut job.z0);
-    let next = || -> Result<Option<Block>, CliError> {
-        let Some(first) = blocks.next() else { return Ok(None) };
-        let rows: Vec<usize> = (first..end.min(first + size)).collect();
-        let mut y = Mat::zeros(shape.data, rows.len());
-        input.read(&rows, TargetsMut { y: y.as_mut(), w: None })?;
-        let z0 = z0.read(&rows, shape.latent)?;
-        Ok(Some(Block { y, w: None, z0 }))
-    };
-    let bar = progress::bar(job.rows.len() as u64, "samples");
-    let mut row = job.rows.start;
-    encode_blocks(&encoding, &job.model.params, next, |_, encoded| {
-        summary.add(&encoded);
-        let records = encoded.records.iter().zip(row..);
-        let records: Vec<EncodedRow> = records.map(|(record, row)| row_of(record, row)).collect();
-        row += records.len();
-        bar.inc(records.len() as u64);
-        writer.write(&EncodedRows {
-            rows: &records,
-            z: encoded.z.as_ref(),
-            reconstruction: encoded.reconstruction.as_ref().map(Mat::as_ref),
-        })?;
-        Ok::<(), CliError>(())
-    })?;
-    bar.finish_and_clear();
-    writer.finish()?;
+    let (summary, rows_sha256) = job.encode(&mut writer)?;
+    writer.finish(&job.notes(&rows_sha256))?;
     let elapsed = start.elapsed();
     if arguments.json {
         let mut told = summary.json(elapsed);
@@ -284,6 +284,61 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         summary.print(elapsed);
     }
     Ok(ExitCode::from(u8::from(summary.failed_above(job.fail_above))))
+}
+
+impl Job {
+    /// Encodes every row; gives the summary and the hash of the data read.
+    fn encode(&mut self, writer: &mut EncodedWriter) -> Result<(Summary, String), CliError> {
+        let (model, method, rows) = (&self.model, &self.method, self.rows.clone());
+        let open = || model.open();
+        let mut encoding = method.encoding(&open);
+        (encoding.reconstruction, encoding.trace) = (self.reconstruction, self.trace);
+        let shape = model.shape();
+        let size = (BLOCK_BYTES / (8 * shape.data)).clamp(method.lanes(), 4096.max(method.lanes()));
+        let mut blocks = rows.clone().step_by(size);
+        let (input, z0, mut hash) = (&mut self.input, &mut self.z0, RowsHash::default());
+        let next = || -> Result<Option<Block>, CliError> {
+            let Some(first) = blocks.next() else { return Ok(None) };
+            let ids: Vec<usize> = (first..rows.end.min(first + size)).collect();
+            let mut y = Mat::zeros(shape.data, ids.len());
+            input.read(&ids, TargetsMut { y: y.as_mut(), w: None })?;
+            hash.push(y.as_ref());
+            let z0 = z0.read(&ids, shape.latent)?;
+            Ok(Some(Block { y, w: None, z0 }))
+        };
+        let (mut summary, mut row) = (Summary::default(), rows.start);
+        let bar = progress::bar(rows.len() as u64, "samples");
+        encode_blocks(&encoding, &model.params, next, |block, encoded| {
+            summary.add(&encoded);
+            let records = encoded.records.iter().zip(row..);
+            let records: Vec<EncodedRow> = records.map(|(record, row)| row_of(record, row)).collect();
+            let traces: Vec<Vec<TracePoint>> = encoded.records.iter().map(trace_of).collect();
+            writer.write(&EncodedRows {
+                rows: &records,
+                z: encoded.z.as_ref(),
+                z0: Some(block.z0.as_ref()),
+                reconstruction: encoded.reconstruction.as_ref().map(Mat::as_ref),
+                traces: Some(&traces),
+                input: row..row + records.len(),
+            })?;
+            row += records.len();
+            bar.inc(records.len() as u64);
+            Ok::<(), CliError>(())
+        })?;
+        bar.finish_and_clear();
+        Ok((summary, hash.finish()))
+    }
+}
+
+fn trace_of(record: &Record) -> Vec<TracePoint> {
+    let steps = record.trace.iter();
+    steps
+        .map(|step| TracePoint {
+            t: step.t,
+            loss: step.loss,
+            grad_norm: step.grad_norm,
+        })
+        .collect()
 }
 
 fn row_of(record: &Record, row: usize) -> EncodedRow {

@@ -26,6 +26,8 @@ pub enum CliError {
     },
     #[error("{0}")]
     BadData(String),
+    #[error("the figure cannot be drawn: {0}")]
+    Figure(String),
     #[error("{0} exists already: choose another name, or say --force")]
     Exists(String),
     #[error("{0}")]
@@ -45,7 +47,7 @@ impl CliError {
             CliError::NoRunFile(_) => 66,
             CliError::Train(TrainError::NothingUsable { .. }) => 65,
             CliError::Train(TrainError::Diverged { .. }) => 1,
-            CliError::Flow(_) | CliError::Train(_) => 70,
+            CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
             CliError::Exists(_) => 73,
             CliError::Decoder(_) | CliError::Config(_) => 78,
             CliError::Usage(_) => 2,

@@ -1,16 +1,19 @@
 //! The program `gfe`: flags, wiring and exit codes. The work is done by the library crates.
 
+mod decode;
 mod encode;
 mod error;
+mod inspect;
 mod method;
 mod model;
+mod plot;
 mod progress;
 mod rows;
 mod settings;
 mod summary;
 mod train;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Gradient-flow encoding: HDF5 in, HDF5 out.
@@ -27,12 +30,41 @@ enum Command {
     Encode(encode::Arguments),
     /// Train a decoder on its own encodings.
     Train(train::Arguments),
+    /// Decode codes: D(z) in the data's own units.
+    Decode(decode::Arguments),
+    /// Tell what a file is: encoded or decoded samples, a model, a run file, or HDF5 data.
+    Inspect(inspect::Arguments),
+    /// Draw results.
+    Plot {
+        #[command(subcommand)]
+        what: Plot,
+    },
+    /// Print the completions of a shell: source them there.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum Plot {
+    /// Data above their reconstructions.
+    Reconstructions(plot::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Encode(arguments) => encode::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Plot {
+            what: Plot::Reconstructions(arguments),
+        } => plot::run(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "gfe", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("gfe: {error}");

@@ -212,6 +212,14 @@ pub enum Z0 {
 }
 
 impl Z0 {
+    /// The value of every component of every row, where there is one.
+    pub fn constant(&self) -> Option<f64> {
+        match self {
+            Z0::Rule(Start::Fill(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
     /// z0 of the given rows, `[latent, rows]`.
     pub fn read(&mut self, rows: &[usize], latent: usize) -> Result<Mat<f64>, CliError> {
         let mut z0 = Mat::zeros(latent, rows.len());

@@ -64,6 +64,8 @@ const KEYS: &[Key] = &[
     key("encode.output"),
     key("encode.rows"),
     key("encode.reconstruction"),
+    key("encode.trace"),
+    key("encode.keep"),
     key("encode.fail_above"),
     key("decoder.decoder"),
     key("decoder.latent"),

@@ -10,7 +10,7 @@ use crate::IoError;
 /// Writes `bytes` to a temporary file beside `path`, fsyncs it, renames it to `path` and fsyncs the folder.
 ///
 /// On error the temporary file is gone and whatever stood at `path` still stands.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     let temporary = beside(path);
     let mut file = File::create(&temporary).map_err(|source| IoError::Create {
         path: path.to_owned(),
@@ -48,7 +48,7 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 }
 
 /// Renames `temporary` to `path` and fsyncs the folder, without which the rename itself could be lost.
-fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
+pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

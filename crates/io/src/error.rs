@@ -37,6 +37,16 @@ pub enum IoError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The disk has no room for the output.
+    #[error("{}: needs up to {bytes} bytes: {source}; free some space or choose another disk", path.display())]
+    NoSpace {
+        /// The file asked for.
+        path: PathBuf,
+        /// Upper bound of its size.
+        bytes: u64,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The header of a safetensors file announces more bytes than a decoder can need, or than the file has.
     #[error("{}: its safetensors header claims {claimed} bytes, at most {limit} can be; is it a safetensors file?", path.display())]
     HeaderTooLarge {
@@ -174,6 +184,26 @@ pub enum IoError {
         /// File and dataset.
         path: String,
     },
+    /// A dataset that is to be passed through cannot be.
+    #[error(
+        "{path}: {what}; keep a dataset of numbers or texts with one value per sample, such as one of {candidates:?}"
+    )]
+    BadCoordinate {
+        /// File and dataset.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+        /// What there is to choose from.
+        candidates: Vec<String>,
+    },
+    /// The file is HDF5, but not one of encoded or decoded samples.
+    #[error("{}: {what}; a file written by `gfe encode` or `gfe decode` is needed", path.display())]
+    NotEncoded {
+        /// The file asked for.
+        path: PathBuf,
+        /// What is missing or wrong.
+        what: String,
+    },
     /// Rows do not fit the layout that the output was created with.
     #[error("{}: {what}: {found} came, {expected} were announced", path.display())]
     RowsDoNotFit {
@@ -202,7 +232,7 @@ impl IoError {
         match self {
             IoError::NotFound { .. } | IoError::NoDataset { .. } => 66,
             IoError::Create { .. } => 73,
-            IoError::Read { .. } | IoError::Write { .. } | IoError::Hdf5 { .. } => 74,
+            IoError::Read { .. } | IoError::Write { .. } | IoError::NoSpace { .. } | IoError::Hdf5 { .. } => 74,
             _ => 65,
         }
     }

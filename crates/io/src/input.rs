@@ -11,8 +11,8 @@ use hdf5::types::{IntSize, TypeDescriptor};
 use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 
-use crate::listing::{dimension_names, numeric_datasets};
-use crate::{IoError, native};
+use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_datasets};
+use crate::{Axis, Coordinate, IoError, native};
 
 /// Most axes of a dataset, the sample axis included.
 const RANK_LIMIT: usize = 8;
@@ -56,6 +56,7 @@ impl fmt::Display for InputPath {
 /// An open HDF5 dataset of any integer or float type and 1 to 8 axes, read a few samples at a time.
 pub struct H5Input {
     path: InputPath,
+    file: File,
     dataset: Dataset,
     shape: DataShape,
     scale: f64,
@@ -93,6 +94,7 @@ impl H5Input {
         let shape = shape_of(&path, &extents, dimension_names(&file, &dataset))?;
         Ok(H5Input {
             path,
+            file,
             dataset,
             shape,
             scale: scale.unwrap_or(if bytes { 1.0 / 255.0 } else { 1.0 }),
@@ -107,6 +109,32 @@ impl H5Input {
     /// The factor of every value.
     pub fn scale(&self) -> f64 {
         self.scale
+    }
+
+    /// The type of the stored values, in words.
+    pub fn dtype(&self) -> String {
+        let descriptor = self.dataset.dtype().and_then(|dtype| dtype.to_descriptor());
+        descriptor.map_or_else(|error| error.to_string(), |descriptor| descriptor.to_string())
+    }
+
+    /// The axes of one sample, with the coordinates of their dimension scales where these are numbers.
+    pub fn axes(&self) -> Vec<Axis> {
+        let mut values = axis_values(&self.file, &self.dataset).into_iter().skip(1);
+        let dims = self.shape.dims.iter().cloned();
+        dims.map(|dim| Axis {
+            values: values.next().flatten().filter(|values| values.len() == dim.len),
+            dim,
+        })
+        .collect()
+    }
+
+    /// A dataset with one value per sample, by its path or its name beside the data.
+    ///
+    /// Fails where there is none, it has another shape, or its values are neither numbers nor texts.
+    pub fn coordinate(&self, name: &str) -> Result<Coordinate, IoError> {
+        let samples = self.shape.samples;
+        let candidates = per_sample_datasets(&self.file, samples);
+        Coordinate::open(&self.file, (&self.path, samples), name, candidates)
     }
 
     /// The samples `run` as one hyperslab.

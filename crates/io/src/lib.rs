@@ -5,15 +5,31 @@
 #![warn(missing_docs)]
 
 mod atomic;
+mod coordinate;
+mod decoded;
 mod encoded;
 mod error;
+mod hash;
 mod input;
 mod listing;
 mod model_file;
 mod native;
+mod output;
+mod reader;
 mod scales;
 
-pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter};
+pub use atomic::write_whole;
+pub use coordinate::Coordinate;
+pub use decoded::DecodedWriter;
+pub use encoded::{Axis, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, TracePoint};
 pub use error::IoError;
+pub use hash::{RowsHash, params_sha256};
 pub use input::{H5Input, InputPath};
-pub use model_file::{ModelFile, StoredTensor, params_sha256};
+pub use model_file::{ModelFile, StoredTensor};
+pub use reader::{EncodedFile, Listed, list_datasets};
+
+/// Version of the HDF5 library in use.
+pub fn hdf5_version() -> String {
+    let (major, minor, patch) = hdf5::library_version();
+    format!("{major}.{minor}.{patch}")
+}

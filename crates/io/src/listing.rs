@@ -10,13 +10,26 @@ const LIST_LIMIT: usize = 50;
 
 /// Paths of the datasets of numbers with at least one axis, dimension scales left out; 50 at most.
 pub(crate) fn numeric_datasets(file: &File) -> Vec<String> {
+    let wanted = |dataset: &Dataset| is_numeric(dataset) && dataset.ndim() > 0 && !is_scale(dataset);
     let mut found = Vec::new();
-    visit(file, "", DEPTH_LIMIT, &mut found);
+    visit(file, ("", DEPTH_LIMIT), &wanted, &mut found);
+    found
+}
+
+/// Paths of the datasets with one value per sample; 50 at most.
+pub(crate) fn per_sample_datasets(file: &File, samples: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    visit(
+        file,
+        ("", DEPTH_LIMIT),
+        &|dataset: &Dataset| dataset.shape() == [samples],
+        &mut found,
+    );
     found
 }
 
 /// Only hard links are followed: soft links would show a dataset twice and external ones lead out of the file.
-fn visit(group: &Group, prefix: &str, depth: usize, found: &mut Vec<String>) {
+fn visit(group: &Group, (prefix, depth): (&str, usize), wanted: &dyn Fn(&Dataset) -> bool, found: &mut Vec<String>) {
     // A group that cannot be listed has nothing to offer; the error that led here is the one to tell.
     let links = group
         .links(IndexType::Name, IterationOrder::Increasing)
@@ -27,13 +40,13 @@ fn visit(group: &Group, prefix: &str, depth: usize, found: &mut Vec<String>) {
         }
         let path = format!("{prefix}/{name}");
         if let Ok(dataset) = group.dataset(&name) {
-            if is_numeric(&dataset) && dataset.ndim() > 0 && !is_scale(&dataset) {
+            if wanted(&dataset) {
                 found.push(path);
             }
         } else if depth > 0
             && let Ok(inner) = group.group(&name)
         {
-            visit(&inner, &path, depth - 1, found);
+            visit(&inner, (&path, depth - 1), wanted, found);
         }
     }
 }
@@ -68,12 +81,28 @@ pub(crate) fn dimension_names(file: &File, dataset: &Dataset) -> Vec<Option<Stri
 
 /// Last part of the path of each axis' first scale.
 fn scale_names(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<String>>> {
+    let name = |scale: Option<Dataset>| scale.and_then(|scale| scale.name().rsplit('/').next().map(str::to_owned));
+    Ok(scales_of(file, dataset)?.into_iter().map(name).collect())
+}
+
+/// Coordinates of each axis, where its first scale holds numbers, one-dimensional and no more than 2^20.
+pub(crate) fn axis_values(file: &File, dataset: &Dataset) -> Vec<Option<Vec<f64>>> {
+    let values = |scale: Option<Dataset>| {
+        let scale = scale.filter(|scale| is_numeric(scale) && scale.ndim() == 1 && scale.size() <= 1 << 20)?;
+        scale.read_raw::<f64>().ok()
+    };
+    let scales = scales_of(file, dataset).unwrap_or_default();
+    scales.into_iter().map(values).collect()
+}
+
+/// The first scale of each axis.
+fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<Dataset>>> {
     let lists = dataset
         .attr("DIMENSION_LIST")?
         .read_1d::<VarLenArray<ObjectReference1>>()?;
-    let name = |list: &VarLenArray<ObjectReference1>| match file.dereference(list.first()?).ok()? {
-        ReferencedObject::Dataset(scale) => scale.name().rsplit('/').next().map(str::to_owned),
+    let first = |list: &VarLenArray<ObjectReference1>| match file.dereference(list.first()?).ok()? {
+        ReferencedObject::Dataset(scale) => Some(scale),
         _ => None,
     };
-    Ok(lists.iter().map(name).collect())
+    Ok(lists.iter().map(first).collect())
 }

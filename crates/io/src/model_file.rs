@@ -8,7 +8,6 @@ use std::path::Path;
 use gfe_model::TensorSpec;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{IoError, atomic};
 
@@ -187,15 +186,6 @@ impl ModelFile {
         }
         bytes
     }
-}
-
-/// SHA-256 of the weights as little-endian f64, in lower-case hexadecimal.
-pub fn params_sha256(params: &[f64]) -> String {
-    let mut hash = Sha256::new();
-    for value in params {
-        hash.update(value.to_le_bytes());
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of `path`, read only after the length of the header in the first eight was found plausible.

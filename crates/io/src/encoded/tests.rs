@@ -3,20 +3,26 @@ use std::fs;
 use super::*;
 use crate::listing::dimension_names;
 use crate::{H5Input, InputPath};
-use gfe_model::DatasetSource;
+use gfe_model::{DatasetSource, Dim};
+use hdf5::File;
 
 fn layout() -> EncodedLayout {
-    let dim = |name: &str, len| Dim {
-        name: name.to_owned(),
-        len,
+    let axis = |name: &str, len| Axis {
+        dim: Dim {
+            name: name.to_owned(),
+            len,
+        },
+        values: None,
     };
     EncodedLayout {
         samples: 3,
         latent: 2,
-        reconstruction: Some(vec![dim("y", 2), dim("loss", 4)]),
+        axes: vec![axis("y", 2), axis("loss", 4)],
+        reconstruction: true,
+        z0: Some(0.0),
         statuses: vec![(0, "converged".to_owned()), (1, "end_of_time".to_owned())],
         attributes: vec![("title".to_owned(), "three samples".to_owned())],
-        notes: vec![("config".to_owned(), "{}".to_owned())],
+        ..EncodedLayout::default()
     }
 }
 
@@ -43,10 +49,13 @@ fn write(path: &Path) {
             rows: &rows[part.clone()],
             z: Cols::from_column_major_slice(z, 2, part.len()),
             reconstruction: Some(Cols::from_column_major_slice(x, 8, part.len())),
+            z0: None,
+            traces: None,
+            input: 0..0,
         };
         writer.write(&batch).unwrap();
     }
-    writer.finish().unwrap();
+    writer.finish(&[("config".to_owned(), "{}".to_owned())]).unwrap();
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn an_older_file_stands_until_every_row_is_there() {
     let path = folder.path().join("z.h5");
     fs::write(&path, "older").unwrap();
     let writer = EncodedWriter::create(&path, &layout()).unwrap();
-    let error = writer.finish().unwrap_err();
+    let error = writer.finish(&[]).unwrap_err();
     assert!(
         matches!(
             error,
@@ -137,4 +146,58 @@ fn an_output_in_a_missing_folder_is_refused_at_once() {
         .err()
         .unwrap();
     assert_eq!(error.exit_code(), 73, "{error}");
+}
+
+#[test]
+fn a_disk_without_room_is_an_error_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("z.h5");
+    let huge = EncodedLayout {
+        samples: 1 << 50,
+        ..layout()
+    };
+    let error = EncodedWriter::create(&path, &huge).err().unwrap();
+    assert!(matches!(error, IoError::NoSpace { .. }), "{error}");
+    assert_eq!(error.exit_code(), 74);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn traces_initial_latents_and_an_axis_coordinates_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("z.h5");
+    let mut with = EncodedLayout {
+        z0: None,
+        trace: true,
+        ..layout()
+    };
+    with.axes[0].values = Some(vec![380.5, 750.25]);
+    let point = |t| TracePoint {
+        t,
+        loss: 2.0 * t,
+        grad_norm: 0.1,
+    };
+    let traces = [vec![point(1.0), point(2.0)], vec![], vec![point(3.0)]];
+    let (z, x) = ([0.5; 6], [0.0; 24]);
+    let mut writer = EncodedWriter::create(&path, &with).unwrap();
+    for part in [0..1, 1..3] {
+        let z = Cols::from_column_major_slice(&z[..2 * part.len()], 2, part.len());
+        let batch = EncodedRows {
+            rows: &[row(1), row(2), row(3)][part.clone()],
+            z,
+            z0: Some(z),
+            reconstruction: Some(Cols::from_column_major_slice(&x[..8 * part.len()], 8, part.len())),
+            traces: Some(&traces[part.clone()]),
+            input: part,
+        };
+        writer.write(&batch).unwrap();
+    }
+    writer.finish(&[]).unwrap();
+    let file = File::open(&path).unwrap();
+    let reals = |name: &str| file.dataset(name).unwrap().read_raw::<f64>().unwrap();
+    assert_eq!(reals("trace_row_size"), [2.0, 0.0, 1.0]);
+    assert_eq!(reals("trace_t"), [1.0, 2.0, 3.0]);
+    assert_eq!(reals("trace_loss"), [2.0, 4.0, 6.0]);
+    assert_eq!(reals("z0"), [0.5; 6]);
+    assert_eq!(reals("y"), [380.5, 750.25]);
 }

@@ -1,3 +1,4 @@
+use crate::params_sha256;
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,0 +1,183 @@
+//! `gfe inspect`: what a file is and what it holds.
+
+use crate::error::CliError;
+use crate::model::dense;
+use clap::Args;
+use gfe_io::{EncodedFile, IoError, ModelFile, list_datasets, params_sha256};
+use gfe_model::Decoder;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Rows read together.
+const BLOCK: usize = 65_536;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The file.
+    file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; what it prints is its product and goes to stdout.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let path = &arguments.file;
+    let told = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => model(path)?,
+        Some("toml") => run_file(path)?,
+        _ if EncodedFile::is_one(path) => encoded(path)?,
+        _ => hdf5(path)?,
+    };
+    if arguments.json {
+        println!("{told}");
+    } else {
+        let mut text = String::new();
+        print(&told, 0, &mut text);
+        print!("{text}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file of encoded or decoded samples.
+fn encoded(path: &Path) -> Result<Value, CliError> {
+    let file = EncodedFile::open(path)?;
+    let kind = if file.has("z") {
+        "encoded samples"
+    } else {
+        "decoded samples"
+    };
+    let mut told = json!({"file": path, "kind": kind, "samples": file.samples()});
+    if file.has("reconstruction") {
+        let axes = file.axes("reconstruction")?;
+        told["reconstruction"] = axes
+            .iter()
+            .map(|axis| json!({"axis": axis.dim.name, "length": axis.dim.len}))
+            .collect();
+    }
+    if file.has("z") {
+        told["latent"] = json!(file.axes("z")?.iter().map(|axis| axis.dim.len).product::<usize>());
+        told["status"] = statuses(&file)?;
+        for name in ["loss", "grad_norm", "edm", "evaluations", "jvps", "steps"] {
+            if file.has(name) {
+                told[name] = spread(&file, name)?;
+            }
+        }
+    }
+    for name in ["config", "input", "codes", "decoder", "environment"] {
+        if let Some(note) = file.note(name) {
+            told[name] = note;
+        }
+    }
+    Ok(told)
+}
+
+/// Every block of rows of a file of `samples`.
+fn blocks(samples: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..samples)
+        .step_by(BLOCK)
+        .map(move |first| first..samples.min(first + BLOCK))
+}
+
+/// Rows by the name of their status.
+fn statuses(file: &EncodedFile) -> Result<Value, CliError> {
+    let names = file.statuses();
+    let mut counts = Map::new();
+    for rows in blocks(file.samples()) {
+        for code in file.read("status", rows)? {
+            let name = names.iter().find(|(known, _)| f64::from(*known) == code);
+            let name = name.map_or_else(|| format!("{code}"), |(_, name)| name.clone());
+            let count = counts.get(&name).and_then(Value::as_u64).unwrap_or(0);
+            counts.insert(name, json!(count + 1));
+        }
+    }
+    Ok(Value::Object(counts))
+}
+
+/// Mean, smallest and largest of the finite values.
+fn spread(file: &EncodedFile, name: &str) -> Result<Value, CliError> {
+    let (mut sum, mut count, mut least, mut most) = (0.0, 0_usize, f64::INFINITY, f64::NEG_INFINITY);
+    for rows in blocks(file.samples()) {
+        for value in file.read(name, rows)?.into_iter().filter(|value| value.is_finite()) {
+            (sum, count) = (sum + value, count + 1);
+            (least, most) = (least.min(value), most.max(value));
+        }
+    }
+    if count == 0 {
+        return Ok(Value::Null);
+    }
+    Ok(json!({"mean": sum / count as f64, "min": least, "max": most}))
+}
+
+/// A model file.
+fn model(path: &Path) -> Result<Value, CliError> {
+    let file = ModelFile::read(path)?;
+    let mut told = json!({"file": path, "kind": "model", "decoder": file.decoder});
+    let decoder = dense(file.decoder.clone())?;
+    let params = file.params_for(&decoder.tensors())?;
+    told["parameters"] = json!(params.len());
+    told["params_sha256"] = json!(params_sha256(&params));
+    told["training"] = file.training.unwrap_or(Value::Null);
+    told["tensors"] = file
+        .tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), json!(tensor.shape)))
+        .collect();
+    Ok(told)
+}
+
+/// A run file.
+fn run_file(path: &Path) -> Result<Value, CliError> {
+    let mut settings = crate::settings::Settings::default();
+    settings.read(path)?;
+    settings.check()?;
+    let mut told = json!({"file": path, "kind": "run file"});
+    for section in ["decoder", "data", "method", "train", "encode"] {
+        let keys = settings.section(section);
+        if !keys.is_empty() {
+            told[section] = json!(keys);
+        }
+    }
+    Ok(told)
+}
+
+/// Any other HDF5 file, as an input.
+fn hdf5(path: &Path) -> Result<Value, CliError> {
+    let datasets = list_datasets(path).map_err(|error| match error {
+        IoError::NotHdf5 { path, .. } => CliError::BadData(format!(
+            "{}: neither HDF5 nor named .safetensors or .toml: nothing that this program reads or writes",
+            path.display()
+        )),
+        other => other.into(),
+    })?;
+    let listed: Map<String, Value> = datasets
+        .into_iter()
+        .map(|dataset| {
+            let dims = dataset.dims.iter().any(Option::is_some).then_some(dataset.dims);
+            let mut told = json!({"shape": dataset.shape, "type": dataset.dtype});
+            told["dims"] = json!(dims);
+            told["chunk"] = json!(dataset.chunk);
+            told["filters"] = json!(dataset.filters);
+            (dataset.name, told)
+        })
+        .collect();
+    Ok(json!({"file": path, "kind": "HDF5 data", "datasets": listed}))
+}
+
+/// Objects as indented lines; lists of plain values on one line.
+fn print(value: &Value, depth: usize, text: &mut String) {
+    let Value::Object(members) = value else { return };
+    for (name, member) in members {
+        let indent = "  ".repeat(depth);
+        // Writing to a text cannot fail.
+        let _ = match member {
+            Value::Object(inner) if !inner.is_empty() => writeln!(text, "{indent}{name}:"),
+            Value::String(plain) => writeln!(text, "{indent}{name}: {plain}"),
+            Value::Null => writeln!(text, "{indent}{name}: none"),
+            other => writeln!(text, "{indent}{name}: {other}"),
+        };
+        print(member, depth + 1, text);
+    }
+}

@@ -1,0 +1,291 @@
+//! The structure of an output file, layout 1.0: datasets, dimension scales, NeXus view.
+
+use gfe_model::Dim;
+use hdf5::types::VarLenUnicode;
+use hdf5::{Dataset, File, Group, H5Type, Location};
+use ndarray::Array1;
+
+use super::row::{COUNTS, REALS};
+use crate::Coordinate;
+use crate::output::GROWING_CHUNK;
+use crate::scales::{self, Attachments};
+
+/// Bytes of a chunk of reconstructions before compression.
+const CHUNK_BYTES: usize = 512 << 10;
+
+/// An axis of a sample and, where the input has them, its coordinates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// Name and length.
+    pub dim: Dim,
+    /// Coordinates, such as wavelengths; indices where there are none.
+    pub values: Option<Vec<f64>>,
+}
+
+/// What an output file will hold.
+#[derive(Clone, Debug, Default)]
+pub struct EncodedLayout {
+    /// N, the number of samples.
+    pub samples: usize,
+    /// d, the length of a latent.
+    pub latent: usize,
+    /// Axes of one sample.
+    pub axes: Vec<Axis>,
+    /// Whether reconstructions are written.
+    pub reconstruction: bool,
+    /// Every component of every initial latent; without it they are written, a row per sample.
+    pub z0: Option<f64>,
+    /// Whether every accepted step is written.
+    pub trace: bool,
+    /// What is passed through.
+    pub keep: Vec<Coordinate>,
+    /// Code and name of every status that a row can have.
+    pub statuses: Vec<(i8, String)>,
+    /// Texts of the root group, such as `title` and `history`.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl EncodedLayout {
+    /// D, the number of values of a sample.
+    pub(super) fn values(&self) -> usize {
+        self.axes.iter().map(|axis| axis.dim.len).product()
+    }
+
+    /// Upper bound of the bytes of all rows, but for traces.
+    pub(super) fn bytes(&self) -> u64 {
+        let latents = if self.z0.is_some() {
+            8 * self.latent
+        } else {
+            16 * self.latent
+        };
+        let kept: usize = self.keep.iter().map(Coordinate::value_bytes).sum();
+        // Deflate adds at most a thousandth, and a chunk of few rows its checksum and its place in the index.
+        let decoded = if self.reconstruction {
+            4 * self.values() + self.values() / 100 + 256
+        } else {
+            0
+        };
+        let row = 8 + 1 + 4 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded;
+        (row as u64).saturating_mul(self.samples as u64)
+    }
+}
+
+/// Creates every dataset, its scales and the NeXus view.
+pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
+    root(file, &layout.attributes)?;
+    let n = layout.samples;
+    let mut attachments = Attachments::default();
+    scales::mark(&empty::<i64>(file, "sample", &[n])?, "sample")?;
+    scale(file, "latent", (0..layout.latent as i32).collect())?;
+    let row = names(&["sample"]);
+    let code = names(&["sample", "latent"]);
+    let z = empty::<f64>(file, "z", &[n, layout.latent])?;
+    text(&z, "long_name", "latent")?;
+    attachments.attach(file, "z", &code)?;
+    match layout.z0 {
+        Some(value) => z.new_attr::<f64>().shape(()).create("z0")?.write_scalar(&value)?,
+        None => {
+            let z0 = empty::<f64>(file, "z0", &[n, layout.latent])?;
+            text(&z0, "long_name", "initial latent")?;
+            attachments.attach(file, "z0", &code)?;
+        }
+    }
+    let kept: Vec<&str> = layout.keep.iter().map(Coordinate::name).collect();
+    let describe = |dataset: &Dataset, long_name: &str| -> hdf5::Result<()> {
+        text(dataset, "long_name", long_name)?;
+        if kept.is_empty() {
+            Ok(())
+        } else {
+            text(dataset, "coordinates", &kept.join(" "))
+        }
+    };
+    for (name, long_name, _) in REALS {
+        describe(&empty::<f64>(file, name, &[n])?, long_name)?;
+        attachments.attach(file, name, &row)?;
+    }
+    for (name, long_name, _) in COUNTS {
+        describe(&empty::<u32>(file, name, &[n])?, long_name)?;
+        attachments.attach(file, name, &row)?;
+    }
+    lay_out_status(&empty::<i8>(file, "status", &[n])?, &layout.statuses)?;
+    attachments.attach(file, "status", &row)?;
+    for coordinate in &layout.keep {
+        coordinate.lay_out(file, n)?;
+        attachments.attach(file, coordinate.name(), &row)?;
+    }
+    if layout.reconstruction {
+        lay_out_reconstruction(file, (n, &layout.axes), &mut attachments)?;
+    }
+    if layout.trace {
+        lay_out_traces(file, n, &mut attachments)?;
+    }
+    attachments.finish(file)?;
+    let plots: [(&str, &str, &[&str]); 2] = [
+        ("latent_plot", "z", &["sample", "latent"]),
+        ("loss_plot", "loss", &["sample"]),
+    ];
+    lay_out_entry(file, &plots, layout.reconstruction)
+}
+
+fn names(axes: &[&str]) -> Vec<String> {
+    axes.iter().map(|axis| (*axis).to_owned()).collect()
+}
+
+/// The attributes of the root group.
+pub(crate) fn root(file: &File, attributes: &[(String, String)]) -> hdf5::Result<()> {
+    for (name, value) in [("NX_class", "NXroot"), ("default", "entry"), ("Conventions", "CF-1.11")] {
+        text(file, name, value)?;
+    }
+    text(file, "gfe_layout_version", "1.0")?;
+    attributes.iter().try_for_each(|(name, value)| text(file, name, value))
+}
+
+fn lay_out_status(status: &Dataset, statuses: &[(i8, String)]) -> hdf5::Result<()> {
+    if statuses.is_empty() {
+        return Ok(());
+    }
+    let codes: Array1<i8> = statuses.iter().map(|(code, _)| *code).collect();
+    let meanings: Vec<&str> = statuses.iter().map(|(_, name)| name.as_str()).collect();
+    status
+        .new_attr::<i8>()
+        .shape(codes.len())
+        .create("flag_values")?
+        .write(&codes)?;
+    text(status, "flag_meanings", &meanings.join(" "))
+}
+
+/// Creates the reconstruction and the scales of its axes.
+pub(crate) fn lay_out_reconstruction(
+    file: &File,
+    (samples, axes): (usize, &[Axis]),
+    attachments: &mut Attachments,
+) -> hdf5::Result<()> {
+    let mut used = names(&["sample"]);
+    for (i, Axis { dim, values }) in axes.iter().enumerate() {
+        let taken = dim.name.is_empty()
+            || dim.name.contains(['/', '\0'])
+            || ["entry", "reconstruction", "."].contains(&dim.name.as_str())
+            || file.link_exists(&dim.name);
+        let name = if taken {
+            format!("feature_{i}")
+        } else {
+            dim.name.clone()
+        };
+        match values {
+            Some(values) => scale(file, &name, values.clone())?,
+            None => scale(file, &name, (0..dim.len as i64).collect())?,
+        }
+        used.push(name);
+    }
+    let shape: Vec<usize> = std::iter::once(samples)
+        .chain(axes.iter().map(|axis| axis.dim.len))
+        .collect();
+    let bytes = size_of::<f32>() * shape[1..].iter().product::<usize>().max(1);
+    let mut chunk = shape.clone();
+    chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
+    let builder = file
+        .new_dataset::<f32>()
+        .with_dcpl(|creation| creation.obj_track_times(false));
+    let builder = if samples == 0 {
+        builder
+    } else {
+        builder.chunk(chunk).shuffle().deflate(1).fletcher32()
+    };
+    let decoded = builder.shape(shape).create("reconstruction")?;
+    text(&decoded, "long_name", "decoded z, in the data's own units")?;
+    attachments.attach(file, "reconstruction", &used)
+}
+
+/// Contiguous ragged arrays after the CF conventions: the steps of all samples one after another, and their numbers.
+fn lay_out_traces(file: &File, samples: usize, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let sizes = empty::<u32>(file, "trace_row_size", &[samples])?;
+    text(&sizes, "long_name", "accepted steps of each sample in the traces")?;
+    text(&sizes, "sample_dimension", "obs")?;
+    attachments.attach(file, "trace_row_size", &names(&["sample"]))?;
+    let growing = |name: &str| {
+        file.new_dataset::<f64>()
+            .with_dcpl(|creation| creation.obj_track_times(false))
+            .chunk(GROWING_CHUNK)
+            .shape(0..)
+            .create(name)
+    };
+    scales::mark(&growing("obs")?, "obs")?;
+    for (name, long_name) in [
+        ("trace_t", "flow time after an accepted step"),
+        ("trace_loss", "loss there"),
+        ("trace_grad_norm", "norm of the gradient there"),
+    ] {
+        let column = growing(name)?;
+        text(&column, "long_name", long_name)?;
+        attachments.attach(file, name, &names(&["obs"]))?;
+    }
+    Ok(())
+}
+
+/// The NeXus view: soft links for plotting, and a place for notes.
+pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], reconstruction: bool) -> hdf5::Result<()> {
+    let entry = group(file, "entry", "NXentry")?;
+    if let Some((name, ..)) = plots.first() {
+        text(&entry, "default", name)?;
+    }
+    let decoded: (&str, &str, &[&str]) = ("reconstruction_plot", "reconstruction", &["sample"]);
+    for (plot, signal, axes) in plots.iter().copied().chain(reconstruction.then_some(decoded)) {
+        let plot = group(&entry, plot, "NXdata")?;
+        text(&plot, "signal", signal)?;
+        let names: Array1<VarLenUnicode> = axes.iter().map(|axis| unicode(axis)).collect::<hdf5::Result<_>>()?;
+        plot.new_attr::<VarLenUnicode>()
+            .shape(axes.len())
+            .create("axes")?
+            .write(&names)?;
+        for name in axes.iter().chain([&signal]) {
+            plot.link_soft(&format!("/{name}"), name)?;
+        }
+    }
+    group(&entry, "process", "NXprocess").map(|_| ())
+}
+
+/// Notes on how the file came about, as JSON by name.
+pub(crate) fn write_notes(file: &File, notes: &[(String, String)]) -> hdf5::Result<()> {
+    let process = file.group("entry/process")?;
+    for (name, content) in notes {
+        let note = group(&process, name, "NXnote")?;
+        text(&note, "type", "application/json")?;
+        let data = note
+            .new_dataset::<VarLenUnicode>()
+            .with_dcpl(|creation| creation.obj_track_times(false));
+        data.shape(()).create("data")?.write_scalar(&unicode(content)?)?;
+    }
+    text(file, "gfe_state", "complete")
+}
+
+fn group(parent: &Group, name: &str, class: &str) -> hdf5::Result<Group> {
+    let group = parent.create_group_builder().obj_track_times(false).create(name)?;
+    text(&group, "NX_class", class).map(|()| group)
+}
+
+pub(crate) fn empty<T: H5Type>(file: &File, name: &str, shape: &[usize]) -> hdf5::Result<Dataset> {
+    let builder = file
+        .new_dataset::<T>()
+        .with_dcpl(|creation| creation.obj_track_times(false));
+    builder.shape(shape.to_vec()).create(name)
+}
+
+fn scale<T: H5Type>(file: &File, name: &str, values: Vec<T>) -> hdf5::Result<()> {
+    let dataset = empty::<T>(file, name, &[values.len()])?;
+    dataset.write(&Array1::from(values))?;
+    scales::mark(&dataset, name)
+}
+
+fn text(location: &Location, name: &str, value: &str) -> hdf5::Result<()> {
+    location
+        .new_attr::<VarLenUnicode>()
+        .shape(())
+        .create(name)?
+        .write_scalar(&unicode(value)?)
+}
+
+fn unicode(value: &str) -> hdf5::Result<VarLenUnicode> {
+    value
+        .parse()
+        .map_err(|_| format!("the text {value:?} has a null in it").into())
+}

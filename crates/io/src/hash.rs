@@ -1,0 +1,64 @@
+//! Hashes of data and weights, so that a result can be told from another.
+
+use gfe_model::Cols;
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of the weights as little-endian f64, in lower-case hexadecimal.
+pub fn params_sha256(params: &[f64]) -> String {
+    hexadecimal(&of_values(params.iter()))
+}
+
+/// SHA-256 of the list of the SHA-256 of every row's values as little-endian f64: it does not depend on how the rows are
+/// cut into blocks.
+#[derive(Clone, Debug, Default)]
+pub struct RowsHash(Sha256);
+
+impl RowsHash {
+    /// Takes the next rows, `[D, rows]`.
+    pub fn push(&mut self, y: Cols<'_>) {
+        for row in y.col_iter() {
+            self.0.update(of_values(row.iter()));
+        }
+    }
+
+    /// The hash of all rows, in lower-case hexadecimal.
+    pub fn finish(self) -> String {
+        hexadecimal(&self.0.finalize())
+    }
+}
+
+fn of_values<'a>(values: impl Iterator<Item = &'a f64>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+    hash.update(&bytes);
+    hash.finalize().into()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_rows_depends_on_their_order_and_not_on_their_cut() {
+        let values: Vec<f64> = (0..12).map(f64::from).collect();
+        let of = |cuts: &[(usize, usize)]| {
+            let mut hash = RowsHash::default();
+            for &(first, rows) in cuts {
+                hash.push(Cols::from_column_major_slice(
+                    &values[3 * first..3 * (first + rows)],
+                    3,
+                    rows,
+                ));
+            }
+            hash.finish()
+        };
+        assert_eq!(of(&[(0, 4)]), of(&[(0, 1), (1, 3)]));
+        assert_ne!(of(&[(0, 4)]), of(&[(1, 3), (0, 1)]));
+        // sha256 of nothing.
+        assert!(RowsHash::default().finish().starts_with("e3b0c44298fc1c14"));
+    }
+}

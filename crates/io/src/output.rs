@@ -1,0 +1,172 @@
+//! An HDF5 file written row by row: bounded memory, and under its name whole or not at all.
+//!
+//! HDF5 crashes where a disk is full: a flush fails, and the close after it dies of a signal. So it never meets one. The
+//! structure is laid out in memory, its image is written to a temporary file by the operating system's own calls, which
+//! report a full disk as an error, and the space that all rows will need is reserved behind it. Only then HDF5 opens the
+//! file and fills the rows in. At the end the file is synced and renamed.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hdf5::file::LibraryVersion;
+use hdf5::{File, H5Type, Hyperslab, SliceOrIndex};
+use ndarray::ArrayD;
+use rustix::fs::FallocateFlags;
+
+use crate::{IoError, atomic, native};
+
+/// What HDF5 may add to the rows: chunk indices, alignment, notes.
+const SLACK: u64 = 1 << 20;
+
+/// A file being written; without [`Output::finish`] nothing appears at its path.
+pub(crate) struct Output {
+    path: PathBuf,
+    temporary: PathBuf,
+    /// None once it is closed.
+    file: Option<File>,
+    reserved: u64,
+}
+
+impl Output {
+    /// Starts a file that `lay_out` gives its structure and whose rows will take up to `bytes`.
+    pub(crate) fn create(
+        path: &Path,
+        bytes: u64,
+        lay_out: impl FnOnce(&File) -> hdf5::Result<()>,
+    ) -> Result<Output, IoError> {
+        atomic::check_creatable(path)?;
+        native::forbid_filter_plugins();
+        let failed = |source| IoError::Hdf5 {
+            path: path.to_owned(),
+            source,
+        };
+        let image = image(path, lay_out).map_err(failed)?;
+        let mut output = Output {
+            path: path.to_owned(),
+            temporary: atomic::beside(path),
+            file: None,
+            reserved: image.len() as u64,
+        };
+        fs::write(&output.temporary, &image).map_err(|source| IoError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+        output.reserve(bytes.saturating_add(SLACK))?;
+        let file = File::with_options()
+            .with_fapl(|access| access.libver_bounds(LibraryVersion::V18, LibraryVersion::V110))
+            .open_rw(&output.temporary);
+        output.file = Some(file.map_err(failed)?);
+        Ok(output)
+    }
+
+    /// Reserves `bytes` behind what is reserved already.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), IoError> {
+        let no_space = |source| IoError::NoSpace {
+            path: self.path.clone(),
+            bytes,
+            source,
+        };
+        let file = OpenOptions::new().write(true).open(&self.temporary).map_err(no_space)?;
+        // HDF5 cuts a file that is longer than it knows: so the length stays.
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, self.reserved, bytes) {
+            Ok(()) => {}
+            // File systems without reservations at least say what is free now.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                let free = rustix::fs::fstatvfs(&file).map_err(|error| no_space(error.into()))?;
+                if free.f_bavail.saturating_mul(free.f_frsize) < bytes {
+                    return Err(no_space(io::ErrorKind::StorageFull.into()));
+                }
+            }
+            Err(error) => return Err(no_space(error.into())),
+        }
+        self.reserved = self.reserved.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// Writes `values` `[rows, lens]` to the dataset `name` from row `start` on.
+    pub(crate) fn put<T: H5Type>(
+        &self,
+        name: &str,
+        start: usize,
+        lens: &[usize],
+        values: Vec<T>,
+    ) -> Result<(), IoError> {
+        let rows = values.len() / lens.iter().product::<usize>().max(1);
+        if rows == 0 {
+            return Ok(());
+        }
+        let shape: Vec<usize> = std::iter::once(rows).chain(lens.iter().copied()).collect();
+        let first = SliceOrIndex::from(start..start + rows);
+        let slab: Vec<SliceOrIndex> = std::iter::once(first)
+            .chain(lens.iter().map(|len| SliceOrIndex::from(0..*len)))
+            .collect();
+        let array = ArrayD::from_shape_vec(shape, values).expect("rows were counted from the values");
+        self.with(|file| file.dataset(name)?.write_slice(&array, Hyperslab::from(slab)))
+    }
+
+    /// Appends `values` to the growing datasets of the same length, one after the other; reserves their space first.
+    pub(crate) fn append(&mut self, columns: &[(&str, Vec<f64>)], start: usize) -> Result<(), IoError> {
+        let bytes: usize = columns.iter().map(|(_, values)| size_of_val(values.as_slice())).sum();
+        // A chunk is allocated whole, however little of it is filled.
+        self.reserve((2 * bytes) as u64 + columns.len() as u64 * GROWING_CHUNK as u64 * 8)?;
+        for (name, values) in columns {
+            let end = start + values.len();
+            self.with(|file| file.dataset(name)?.resize(end))?;
+            self.put(name, start, &[], values.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Does something with the open file.
+    pub(crate) fn with<T>(&self, run: impl FnOnce(&File) -> hdf5::Result<T>) -> Result<T, IoError> {
+        let file = self.file.as_ref().expect("the file is open until `finish`");
+        run(file).map_err(|source| IoError::Hdf5 {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Closes the file, syncs it and gives it its name.
+    pub(crate) fn finish(mut self) -> Result<(), IoError> {
+        self.with(|file| file.flush())?;
+        let closed = self.file.take().map_or(Ok(()), File::close);
+        closed.map_err(|source| IoError::Hdf5 {
+            path: self.path.clone(),
+            source,
+        })?;
+        let synced = fs::File::open(&self.temporary).and_then(|file| file.sync_all());
+        let published = synced.and_then(|()| atomic::publish(&self.temporary, &self.path));
+        published.map_err(|source| IoError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        drop(self.file.take());
+        // After `finish` there is none; a leftover does no harm.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// Values of a chunk of a growing dataset.
+pub(crate) const GROWING_CHUNK: usize = 1 << 14;
+
+/// The bytes of a file with nothing but structure.
+fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> hdf5::Result<Vec<u8>> {
+    // Under its own name HDF5 would first read a file that stands there into memory.
+    let file = File::with_options()
+        .with_fapl(|access| {
+            access
+                .core_filebacked(false)
+                .libver_bounds(LibraryVersion::V18, LibraryVersion::V110)
+        })
+        .with_fcpl(|creation| creation.obj_track_times(false))
+        .create(atomic::beside(path))?;
+    lay_out(&file)?;
+    file.flush()?;
+    native::file_image(&file).ok_or_else(|| "the file image cannot be had".into())
+}

@@ -1,0 +1,180 @@
+//! Reading files of encoded or decoded samples back. They are taken for hostile like any other input.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use gfe_model::Dim;
+use hdf5::types::{TypeDescriptor, VarLenUnicode};
+use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
+use ndarray::ArrayD;
+use serde_json::Value;
+
+use crate::input::open_file;
+use crate::listing::dimension_names;
+use crate::{Axis, IoError, listing};
+
+/// An open file of layout 1.x, written by `gfe encode` or `gfe decode`.
+#[derive(Debug)]
+pub struct EncodedFile {
+    path: PathBuf,
+    file: File,
+    samples: usize,
+}
+
+impl EncodedFile {
+    /// Opens `path`; fails where it is missing, not HDF5, or not of this layout.
+    pub fn open(path: &Path) -> Result<EncodedFile, IoError> {
+        let file = open_file(path)?;
+        let wrong = |what: String| IoError::NotEncoded {
+            path: path.to_owned(),
+            what,
+        };
+        let version = file
+            .attr("gfe_layout_version")
+            .and_then(|attribute| attribute.read_scalar::<VarLenUnicode>())
+            .map_err(|_| wrong("it has no `gfe_layout_version`".into()))?;
+        if !version.starts_with("1.") {
+            return Err(wrong(format!("its layout is {version}, and this program knows 1.x")));
+        }
+        let samples = match file.dataset("sample").map(|sample| sample.shape()) {
+            Ok(shape) if shape.len() == 1 => shape[0],
+            _ => return Err(wrong("it has no dataset `sample`".into())),
+        };
+        Ok(EncodedFile {
+            path: path.to_owned(),
+            file,
+            samples,
+        })
+    }
+
+    /// Whether `path` is such a file, as far as its marks say.
+    pub fn is_one(path: &Path) -> bool {
+        EncodedFile::open(path).is_ok()
+    }
+
+    /// Number of rows.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Whether there is a dataset of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.dataset(name).is_ok()
+    }
+
+    /// Axes of one sample of the dataset `name`, with the coordinates of their scales.
+    pub fn axes(&self, name: &str) -> Result<Vec<Axis>, IoError> {
+        let dataset = self.dataset(name)?;
+        let names = dimension_names(&self.file, &dataset).into_iter().skip(1);
+        let values = listing::axis_values(&self.file, &dataset).into_iter().skip(1);
+        let lens = dataset.shape().into_iter().skip(1);
+        let mut named = names
+            .chain(std::iter::repeat(None))
+            .zip(values.chain(std::iter::repeat(None)));
+        let axis = |(i, len)| {
+            let (name, values) = named.next().unwrap_or_default();
+            Axis {
+                dim: Dim {
+                    name: name.unwrap_or_else(|| format!("feature_{i}")),
+                    len,
+                },
+                values: values.filter(|values: &Vec<f64>| values.len() == len),
+            }
+        };
+        Ok(lens.enumerate().map(axis).collect())
+    }
+
+    /// The values of `rows` of the dataset `name`, row after row.
+    pub fn read(&self, name: &str, rows: Range<usize>) -> Result<Vec<f64>, IoError> {
+        let dataset = self.dataset(name)?;
+        let rest = dataset.shape().into_iter().skip(1);
+        let slab: Vec<SliceOrIndex> = std::iter::once(SliceOrIndex::from(rows))
+            .chain(rest.map(|len| SliceOrIndex::from(0..len)))
+            .collect();
+        let read: hdf5::Result<ArrayD<f64>> = dataset.read_slice(Hyperslab::from(slab));
+        let values = read.map_err(|source| IoError::Hdf5 {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(values.into_iter().collect())
+    }
+
+    /// The note of this name, where there is one.
+    pub fn note(&self, name: &str) -> Option<Value> {
+        let data = self.file.dataset(&format!("entry/process/{name}/data")).ok()?;
+        let text = data.read_scalar::<VarLenUnicode>().ok()?;
+        serde_json::from_str(text.as_str()).ok()
+    }
+
+    /// Code and name of every status.
+    pub fn statuses(&self) -> Vec<(i8, String)> {
+        let read = || -> hdf5::Result<Vec<(i8, String)>> {
+            let status = self.file.dataset("status")?;
+            let codes = status.attr("flag_values")?.read_1d::<i8>()?;
+            let names = status.attr("flag_meanings")?.read_scalar::<VarLenUnicode>()?;
+            let names = names.as_str().split_whitespace().map(str::to_owned);
+            Ok(codes.into_iter().zip(names).collect())
+        };
+        read().unwrap_or_default()
+    }
+
+    /// A dataset of numbers with a row per sample.
+    fn dataset(&self, name: &str) -> Result<Dataset, IoError> {
+        let wrong = |what: String| IoError::NotEncoded {
+            path: self.path.clone(),
+            what,
+        };
+        let dataset = self
+            .file
+            .dataset(name)
+            .map_err(|_| wrong(format!("it has no dataset `{name}`")))?;
+        let shape = dataset.shape();
+        let numbers = matches!(
+            dataset.dtype().and_then(|dtype| dtype.to_descriptor()),
+            Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_))
+        );
+        if !numbers || shape.first() != Some(&self.samples) || dataset.filename() != self.file.filename() {
+            return Err(wrong(format!("its `{name}` has shape {shape:?}, or no numbers")));
+        }
+        Ok(dataset)
+    }
+}
+
+/// What a general HDF5 file has to offer.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Path of the dataset.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its type, in words.
+    pub dtype: String,
+    /// Names of its axes, where it has them.
+    pub dims: Vec<Option<String>>,
+    /// Its chunks, where it has them.
+    pub chunk: Option<Vec<usize>>,
+    /// Its filters, in words.
+    pub filters: Vec<String>,
+}
+
+/// The datasets of numbers in the file `path`, 50 at most.
+pub fn list_datasets(path: &Path) -> Result<Vec<Listed>, IoError> {
+    let file = open_file(path)?;
+    let names = listing::numeric_datasets(&file);
+    let listed = names.into_iter().filter_map(|name| {
+        let dataset = file.dataset(&name).ok()?;
+        Some(Listed {
+            shape: dataset.shape(),
+            dtype: dataset
+                .dtype()
+                .and_then(|dtype| dtype.to_descriptor())
+                .ok()?
+                .to_string(),
+            dims: dimension_names(&file, &dataset),
+            chunk: dataset.chunk(),
+            filters: dataset.filters().iter().map(|filter| format!("{filter:?}")).collect(),
+            name,
+        })
+    });
+    Ok(listed.collect())
+}
