@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// Bytes of data in a block.
-const BLOCK_BYTES: usize = 4 << 20;
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// A setting is taken from its flag, else --set, else the run file, else what the model file records of its training,
 /// else the default.

@@ -329,16 +329,11 @@ fn find(text: &str) -> Result<&'static str, String> {
         (Some(one), Some(other)) => Err(format!("`{text}` may be `{}` or `{}`: say which", one.name, other.name)),
         (None, _) => {
             let short = text.rsplit('.').next().unwrap_or(text);
-            let candidates = KEYS.iter().map(|key| key.name.to_owned());
-            let nearest = candidates.max_by(|a, b| {
+            let nearest = KEYS.iter().map(|key| key.name).max_by(|a, b| {
                 let score = |name: &str| {
                     let (section, of) = name.split_once('.').unwrap_or(("", name));
-                    let bonus = if text.split('.').next() == Some(section) {
-                        0.1
-                    } else {
-                        0.0
-                    };
-                    strsim::jaro_winkler(short, of) + bonus
+                    let same = text.split('.').next() == Some(section);
+                    likeness(short, of) + if same { 0.1 } else { 0.0 }
                 };
                 score(a).total_cmp(&score(b))
             });
@@ -351,10 +346,18 @@ fn find(text: &str) -> Result<&'static str, String> {
 }
 
 fn nearest(text: &str, candidates: impl Iterator<Item = String>) -> String {
-    let score = |name: &String| strsim::jaro_winkler(text, name);
     candidates
-        .max_by(|a, b| score(a).total_cmp(&score(b)))
+        .max_by(|a, b| likeness(text, a).total_cmp(&likeness(text, b)))
         .unwrap_or_default()
+}
+
+/// How much two names are like each other: their letters, and the words that they share.
+fn likeness(a: &str, b: &str) -> f64 {
+    let shared = a
+        .split('_')
+        .filter(|word| b.split('_').any(|other| other == *word))
+        .count();
+    strsim::jaro_winkler(a, b) + 0.5 * shared as f64
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ fn work(how: &Encoding<'_>, params: &[f64], stream: &Stream<'_>) -> Result<(), F
         max_steps: how.max_steps,
         lanes,
     };
-    let mut desk = Desk::new(stream, how.trace, Measure::new(how, params));
+    let mut desk = Desk::new(stream, how.trace, Measure::new(how, params, stream));
     let integrated = integrate(&mut flow, method, &mut Feed::new(stream), &mut desk);
     integrated.and(desk.outcome())
 }

@@ -2,15 +2,16 @@
 
 use crate::GradientFlow;
 use crate::encoder::{Block, Encoded, Encoding, Record};
+use crate::gradient_flow::Data;
 use faer::Mat;
-use gfe_model::Targets;
 use gfe_ode::{Cholesky, Flow, FlowError, Lanewise, Point, Values, Work};
 
-/// Measures codes with a decoder of its own.
+/// Measures codes with a decoder of its own, opened when the first are there.
 pub(crate) struct Measure<'a> {
     how: Encoding<'a>,
     params: &'a [f64],
-    memory: Option<Memory>,
+    data: &'a dyn Data,
+    ready: Option<(GradientFlow<'a>, Memory)>,
 }
 
 /// Room for the lanes measured together.
@@ -47,32 +48,27 @@ impl Memory {
 }
 
 impl<'a> Measure<'a> {
-    pub(crate) fn new(how: &Encoding<'a>, params: &'a [f64]) -> Self {
+    pub(crate) fn new(how: &Encoding<'a>, params: &'a [f64], data: &'a dyn Data) -> Self {
         Measure {
             how: *how,
             params,
-            memory: None,
+            data,
+            ready: None,
         }
     }
 
-    /// Adds to `encoded` what is measured at its finite codes. `edm` needs a decoder with tangents and is NaN without.
-    pub(crate) fn add(&mut self, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
-        let how = &self.how;
-        let decoder = (how.open)();
-        let shape = decoder.shape();
-        let lanes = how.lanes.clamp(1, block.y.ncols().max(1));
-        let tangent = decoder.tangent().is_some();
-        let data = Targets {
-            y: block.y.as_ref(),
-            w: block.w.as_ref().map(Mat::as_ref),
-        };
-        let mut flow = GradientFlow::new(decoder, self.params, (how.loss, &data), how.anchor(), lanes);
-        let memory = self
-            .memory
-            .take()
-            .filter(|memory| memory.lanes.len() == lanes)
-            .unwrap_or_else(|| Memory::new(shape.latent, lanes, tangent));
-        let memory = self.memory.insert(memory);
+    /// Adds to `encoded` what is measured at its finite codes; sample 0 of the block is number `first` of the data.
+    ///
+    /// `edm` needs a decoder with tangents and is NaN without.
+    pub(crate) fn add(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
+        let (how, lanes) = (&self.how, self.how.lanes.max(1));
+        let (flow, memory) = self.ready.get_or_insert_with(|| {
+            let decoder = (how.open)();
+            let memory = Memory::new(decoder.shape().latent, lanes, decoder.tangent().is_some());
+            let flow = GradientFlow::new(decoder, self.params, (how.loss, self.data), how.anchor(), lanes);
+            (flow, memory)
+        });
+        let (values, tangent) = (block.y.nrows(), !memory.blocks.is_empty());
         let finite = encoded.records.iter().map(|record| record.loss.is_finite());
         let done: Vec<usize> = finite
             .enumerate()
@@ -81,13 +77,13 @@ impl<'a> Measure<'a> {
         for samples in done.chunks(lanes) {
             for (lane, &sample) in samples.iter().enumerate() {
                 memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
-                flow.admit(lane, sample, block.z0.col_as_slice(sample));
+                flow.admit(lane, first + sample, block.z0.col_as_slice(sample));
             }
-            memory.measure(&mut flow, samples.len(), tangent)?;
+            memory.measure(flow, samples.len(), tangent)?;
             for (lane, &sample) in samples.iter().enumerate() {
                 let record = &mut encoded.records[sample];
                 if tangent {
-                    record.edm = shape.data as f64 * memory.edm(lane);
+                    record.edm = values as f64 * memory.edm(lane);
                 }
                 let x = flow.decoded().col(lane);
                 let x: Vec<f64> = x.iter().copied().collect();

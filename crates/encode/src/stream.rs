@@ -240,7 +240,7 @@ impl ResultSink for Desk<'_> {
         if results.left > 0 {
             return;
         }
-        let measured = self.measure.add(&loaded.block, &mut results.encoded);
+        let measured = self.measure.add(loaded.first, &loaded.block, &mut results.encoded);
         drop(results);
         if self.outcome.is_ok() {
             self.outcome = measured;

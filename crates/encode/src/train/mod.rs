@@ -147,6 +147,11 @@ pub fn train(
 ) -> Result<(), TrainError> {
     let decoder = (how.encoding.open)();
     let count = training.data.y.ncols();
+    let mut how = *how;
+    let width = how.batch_size.clamp(1, count.max(1));
+    // With more lanes the first worker would take the whole mini-batch, and the others none of it.
+    how.encoding.lanes = how.encoding.lanes.min(width.div_ceil(how.encoding.threads.max(1)));
+    let how = &how;
     let mut gradient = Gradient::new(&*decoder)?;
     let mut optimizer = OptimizerState::new(how.optimizer, params.len());
     let mut seen = 0;

@@ -1,4 +1,9 @@
-//! Runs the program as its users do.
+//! The program as its users run it: real files, real processes, read back by other people's software.
+
+mod bad_input;
+mod encode;
+mod tools;
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -54,12 +59,13 @@ pub fn python(script: &str, arguments: &[&str]) {
 /// A folder that goes away.
 pub struct Folder(tempfile::TempDir);
 
-impl Folder {
-    /// A new one.
-    pub fn new() -> Self {
+impl Default for Folder {
+    fn default() -> Self {
         Folder(tempfile::tempdir().expect("a temporary folder can be made"))
     }
+}
 
+impl Folder {
     /// A path in it, as text.
     pub fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()

@@ -1,12 +1,10 @@
 //! `gfe train` and encoding with what it wrote.
 
-mod program;
+use crate::{Folder, fails, read, text, works};
 
-use program::{Folder, fails, read, text, works};
+pub const DIGITS: &str = "datasets/digits.h5:/images";
 
-const DIGITS: &str = "datasets/digits.h5:/images";
-
-fn trained(folder: &Folder, name: &str, flags: &[&str]) -> String {
+pub fn trained(folder: &Folder, name: &str, flags: &[&str]) -> String {
     let model = folder.path(name);
     let run = text("datasets/demo.toml");
     let mut arguments = vec![
@@ -26,7 +24,7 @@ fn trained(folder: &Folder, name: &str, flags: &[&str]) -> String {
 
 #[test]
 fn a_trained_decoder_has_the_same_bytes_whatever_threads_and_lanes() {
-    let folder = Folder::new();
+    let folder = Folder::default();
     let one = trained(&folder, "one.safetensors", &["--threads", "1", "--lanes", "64"]);
     let two = trained(&folder, "two.safetensors", &["--threads", "2", "--lanes", "5"]);
     let other = trained(&folder, "other.safetensors", &["--set", "train.seed=2"]);
@@ -38,7 +36,7 @@ fn a_trained_decoder_has_the_same_bytes_whatever_threads_and_lanes() {
 /// The demo's decoder (elu, bce) and one with relu and mse.
 #[test]
 fn records_of_trained_decoders_have_the_same_bits_whatever_lanes_threads_and_rows() {
-    let folder = Folder::new();
+    let folder = Folder::default();
     let elu = trained(&folder, "elu.safetensors", &[]);
     let relu = ["--set", "activation=relu", "--set", "decoder.output=values"];
     let relu = trained(&folder, "relu.safetensors", &relu);
@@ -79,7 +77,7 @@ fn records_of_trained_decoders_have_the_same_bits_whatever_lanes_threads_and_row
 
 #[test]
 fn encoding_takes_loss_horizon_and_scale_from_the_model_and_flags_win() {
-    let folder = Folder::new();
+    let folder = Folder::default();
     let model = trained(&folder, "model.safetensors", &["--t-end", "500"]);
     let config = |flags: &[&str]| {
         let output = folder.path("codes.h5");
@@ -113,7 +111,7 @@ fn encoding_takes_loss_horizon_and_scale_from_the_model_and_flags_win() {
 
 #[test]
 fn wrong_settings_name_the_nearest_right_one() {
-    let folder = Folder::new();
+    let folder = Folder::default();
     let model = folder.path("model.safetensors");
     let train = |content: &str, code: i32, words: &[&str]| {
         let run = folder.write("run.toml", content);
@@ -121,17 +119,21 @@ fn wrong_settings_name_the_nearest_right_one() {
     };
     train("[train]\nlearning_rat = 1\n", 78, &["run.toml", "train.learning_rate"]);
     train("[train]\nbeta1 = 0.5\n", 78, &["optimizer rmsprop", "only to adam"]);
-    train("[method]\nsolver = \"pct\"\n", 78, &["ptc"]);
     train("[train]\nepochs = 2\n", 78, &["[decoder]"]);
     train("epochs = 2\n", 78, &["outside the sections"]);
     train("[train\n", 78, &["run.toml", "1"]);
     let decoder = "[decoder]\nlatent = 2\nlayers = [9]\nactivation = \"elu\"\noutput = \"logits\"\n";
     train(
-        &format!("{decoder}[data]\ninput = \"{}\"\n", text(DIGITS)),
+        &format!("{decoder}[data]\ninput = \"{}\"\n", DIGITS),
         78,
         &["64 values", "9"],
     );
     train(decoder, 2, &["data.input"]);
+    train(
+        &format!("{decoder}[method]\nsolver = \"pct\"\n"),
+        78,
+        &["pct", "the nearest is ptc"],
+    );
     fails(
         &["train", &folder.path("absent.toml"), "-o", &model],
         66,
@@ -141,7 +143,7 @@ fn wrong_settings_name_the_nearest_right_one() {
 
 #[test]
 fn a_start_from_a_file_of_codes_continues_where_they_stopped() {
-    let folder = Folder::new();
+    let folder = Folder::default();
     let model = trained(&folder, "model.safetensors", &["--t-end", "inf"]);
     let (first, again) = (folder.path("first.h5"), folder.path("again.h5"));
     let encode = |output: &str, flags: &[&str]| {
