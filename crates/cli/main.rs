@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod error;
 mod inspect;
+mod keys;
 mod method;
 mod model;
 mod plot;

@@ -17,7 +17,7 @@ use crate::{Axis, Coordinate, IoError, native};
 /// Most axes of a dataset, the sample axis included.
 const RANK_LIMIT: usize = 8;
 /// Most values of one sample, 1 GiB as f64: a file of a few hundred bytes can declare terabytes.
-const VALUES_LIMIT: usize = 1 << 27;
+pub(crate) const VALUES_LIMIT: usize = 1 << 27;
 
 /// A file and, where it is named, a dataset in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ fn the_only_dataset(path: &Path, file: &File) -> Result<String, IoError> {
 }
 
 /// External links, external storage and virtual datasets would let a data file copy other files into the output.
-fn refuse_foreign_storage(path: &InputPath, file: &File, dataset: &Dataset) -> Result<(), IoError> {
+pub(crate) fn refuse_foreign_storage(path: &InputPath, file: &File, dataset: &Dataset) -> Result<(), IoError> {
     let hdf5 = |source| IoError::Hdf5 {
         path: path.file.clone(),
         source,

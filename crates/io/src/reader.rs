@@ -9,9 +9,9 @@ use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 use serde_json::Value;
 
-use crate::input::open_file;
+use crate::input::{VALUES_LIMIT, open_file, refuse_foreign_storage};
 use crate::listing::dimension_names;
-use crate::{Axis, IoError, listing};
+use crate::{Axis, InputPath, IoError, listing};
 
 /// An open file of layout 1.x, written by `gfe encode` or `gfe decode`.
 #[derive(Debug)]
@@ -87,6 +87,15 @@ impl EncodedFile {
     /// The values of `rows` of the dataset `name`, row after row.
     pub fn read(&self, name: &str, rows: Range<usize>) -> Result<Vec<f64>, IoError> {
         let dataset = self.dataset(name)?;
+        let values = dataset.shape()[1..]
+            .iter()
+            .try_fold(rows.len(), |n, len| n.checked_mul(*len));
+        if values.is_none_or(|values| values > VALUES_LIMIT) {
+            return Err(IoError::NotEncoded {
+                path: self.path.clone(),
+                what: format!("{} rows of its `{name}` are too large", rows.len()),
+            });
+        }
         let rest = dataset.shape().into_iter().skip(1);
         let slab: Vec<SliceOrIndex> = std::iter::once(SliceOrIndex::from(rows))
             .chain(rest.map(|len| SliceOrIndex::from(0..len)))
@@ -128,12 +137,17 @@ impl EncodedFile {
             .file
             .dataset(name)
             .map_err(|_| wrong(format!("it has no dataset `{name}`")))?;
+        let path = InputPath {
+            file: self.path.clone(),
+            dataset: Some(format!("/{name}")),
+        };
+        refuse_foreign_storage(&path, &self.file, &dataset)?;
         let shape = dataset.shape();
         let numbers = matches!(
             dataset.dtype().and_then(|dtype| dtype.to_descriptor()),
             Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_))
         );
-        if !numbers || shape.first() != Some(&self.samples) || dataset.filename() != self.file.filename() {
+        if !numbers || shape.first() != Some(&self.samples) {
             return Err(wrong(format!("its `{name}` has shape {shape:?}, or no numbers")));
         }
         Ok(dataset)

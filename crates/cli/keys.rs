@@ -1,0 +1,96 @@
+//! Every key of a run file, and which key a wrong one was meant to be.
+
+/// A key of a run file.
+pub struct Key {
+    /// `section.name`.
+    pub name: &'static str,
+    /// The choice and its values under which the key means something; always, if there is none.
+    pub only: Option<(&'static str, &'static [&'static str])>,
+}
+
+const fn key(name: &'static str) -> Key {
+    Key { name, only: None }
+}
+
+const fn of_solver(name: &'static str, solvers: &'static [&'static str]) -> Key {
+    Key {
+        name,
+        only: Some(("method.solver", solvers)),
+    }
+}
+
+const fn of_optimizer(name: &'static str, optimizers: &'static [&'static str]) -> Key {
+    Key {
+        name,
+        only: Some(("train.optimizer", optimizers)),
+    }
+}
+
+/// Every key of a run file.
+pub const KEYS: &[Key] = &[
+    key("method.flow"),
+    key("method.solver"),
+    key("method.loss"),
+    key("method.t_end"),
+    key("method.gtol"),
+    of_solver("method.edm_tol", &["ptc"]),
+    of_solver("method.h0", &["ptc"]),
+    of_solver("method.max_steps", &["ptc", "amd"]),
+    of_solver("method.steps", &["euler", "rk4"]),
+    of_solver("method.dt0", &["amd"]),
+    of_solver("method.dt_max", &["amd"]),
+    of_solver("method.shrink", &["amd"]),
+    of_solver("method.max_backtracks", &["amd"]),
+    of_solver("method.armijo", &["amd"]),
+    of_solver("method.fallback_dt", &["amd"]),
+    of_solver("method.loss_slope_tol", &["amd"]),
+    of_solver("method.settle_fraction", &["amd"]),
+    key("method.z0"),
+    key("method.z0_seed"),
+    key("method.scale"),
+    key("method.lanes"),
+    key("method.threads"),
+    key("encode.input"),
+    key("encode.model"),
+    key("encode.output"),
+    key("encode.rows"),
+    key("encode.reconstruction"),
+    key("encode.trace"),
+    key("encode.keep"),
+    key("encode.fail_above"),
+    key("decoder.decoder"),
+    key("decoder.latent"),
+    key("decoder.layers"),
+    key("decoder.activation"),
+    key("decoder.output"),
+    key("data.input"),
+    key("data.rows"),
+    key("data.validation"),
+    key("train.gradient"),
+    key("train.optimizer"),
+    key("train.learning_rate"),
+    of_optimizer("train.decay", &["rmsprop"]),
+    of_optimizer("train.beta1", &["adam"]),
+    of_optimizer("train.beta2", &["adam"]),
+    key("train.eps"),
+    key("train.batch_size"),
+    key("train.epochs"),
+    key("train.seed"),
+    key("train.validate_every"),
+];
+
+/// The candidate most like `text`.
+pub fn nearest(text: &str, candidates: impl Iterator<Item = String>) -> String {
+    candidates
+        .max_by(|a, b| likeness(text, a).total_cmp(&likeness(text, b)))
+        .unwrap_or_default()
+}
+
+/// How much two names are like each other: their letters, and the words that they share.
+pub fn likeness(a: &str, b: &str) -> f64 {
+    let shared = a
+        .split('_')
+        .filter(|word| b.split('_').any(|other| other == *word))
+        .count();
+    strsim::jaro_winkler(a, b) + 0.5 * shared as f64
+}
