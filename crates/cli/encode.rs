@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Output file.
     #[arg(short, long)]
     output: Option<String>,
-    /// Run file (TOML) with the sections [method] and [encode].
+    /// Run file (TOML) with the sections `method` and `encode`.
     #[arg(short, long)]
     config: Option<PathBuf>,
     /// A setting by its key in the run file; may be repeated. VALUE is TOML or a bare text.

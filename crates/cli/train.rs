@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The run file has the sections [decoder], [data], [method] and [train]; flags and --set win over it.
+/// The run file has the sections `decoder`, `data`, `method` and `train`; flags and --set win over it.
 #[derive(Args)]
 pub struct Arguments {
     /// Run file (TOML).
