@@ -1,9 +1,8 @@
 //! `gfe decode`: x = D(z) of a file of codes.
 
-use crate::encode::refuse_existing;
 use crate::error::CliError;
 use crate::model::Model;
-use crate::{progress, rows};
+use crate::{output, progress, rows};
 use clap::Args;
 use faer::{Mat, MatRef};
 use gfe_io::{Axis, DecodedWriter, EncodedFile, H5Input, InputPath, params_sha256};
@@ -38,10 +37,10 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
-    refuse_existing(&arguments.output, arguments.force)?;
     let model = Model::read(&arguments.model)?;
     let shape = model.shape();
     let mut path = InputPath::parse(&arguments.codes);
+    output::check(&arguments.output, arguments.force, &[&arguments.model, &path.file])?;
     let encoded = EncodedFile::open(&path.file);
     if path.dataset.is_none() && encoded.is_ok() {
         path.dataset = Some("/z".to_owned());
@@ -95,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     notes.extend(input.map(|input| ("input".to_owned(), input.to_string())));
     writer.finish(&notes)?;
     if arguments.json {
-        println!("{}", json!({"samples": range.len(), "output": arguments.output}));
+        output::say(&json!({"samples": range.len(), "output": arguments.output}).to_string())?;
     } else {
         eprintln!("{}: {} samples decoded", arguments.output.display(), range.len());
     }

@@ -5,7 +5,7 @@ use crate::method::{Method, Z0};
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::summary::Summary;
-use crate::{progress, rows};
+use crate::{output, progress, rows};
 use clap::Args;
 use faer::Mat;
 use gfe_encode::{Block, Record, encode_blocks};
@@ -16,7 +16,7 @@ use gfe_io::{
 use gfe_model::{DatasetSource, TargetsMut};
 use gfe_ode::Status;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -174,7 +174,8 @@ impl Job {
         )?;
         let model: PathBuf = settings.need("encode.model", "name a model file with -m")?;
         let output: PathBuf = settings.need("encode.output", "name the output file with -o")?;
-        let model = Model::read(&model)?;
+        let path = model;
+        let model = Model::read(&path)?;
         if let Some(training) = &model.training {
             settings.defaults(training)?;
         }
@@ -206,7 +207,7 @@ impl Job {
             input,
             output,
         };
-        refuse_existing(&job.output, arguments.force)?;
+        output::check(&job.output, arguments.force, &[&job.input.path().file, &path])?;
         Ok(job)
     }
 
@@ -253,14 +254,6 @@ impl Job {
     }
 }
 
-/// Fails where the output stands already and may not be replaced.
-pub fn refuse_existing(output: &Path, force: bool) -> Result<(), CliError> {
-    if output.exists() && !force {
-        return Err(CliError::Exists(output.display().to_string()));
-    }
-    Ok(())
-}
-
 /// The factor of every input value, where one was named.
 pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
     let good: (fn(f64) -> bool, &str) = (|number| number.is_finite() && number != 0.0, "finite and not 0");
@@ -279,7 +272,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     if arguments.json {
         let mut told = summary.json(elapsed);
         told["output"] = json!(job.output);
-        println!("{told}");
+        output::say(&told.to_string())?;
     } else {
         summary.print(elapsed);
     }

@@ -30,6 +30,10 @@ pub enum CliError {
     Figure(String),
     #[error("{0} exists already: choose another name, or say --force")]
     Exists(String),
+    #[error("{output} is read by this very command: choose another name for the output")]
+    SameFile { output: String },
+    #[error("stdout cannot be written: {0}")]
+    Stdout(std::io::Error),
     #[error("{0}")]
     NoRunFile(String),
     #[error("{0}")]
@@ -48,7 +52,8 @@ impl CliError {
             CliError::Train(TrainError::NothingUsable { .. }) => 65,
             CliError::Train(TrainError::Diverged { .. }) => 1,
             CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
-            CliError::Exists(_) => 73,
+            CliError::Exists(_) | CliError::SameFile { .. } => 73,
+            CliError::Stdout(_) => 74,
             CliError::Decoder(_) | CliError::Config(_) => 78,
             CliError::Usage(_) => 2,
         }

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::model::dense;
+use crate::output;
 use clap::Args;
 use gfe_io::{EncodedFile, IoError, ModelFile, list_datasets, params_sha256};
 use gfe_model::Decoder;
@@ -31,13 +32,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         _ if EncodedFile::is_one(path) => encoded(path)?,
         _ => hdf5(path)?,
     };
-    if arguments.json {
-        println!("{told}");
-    } else {
-        let mut text = String::new();
+    let mut text = told.to_string();
+    if !arguments.json {
+        text.clear();
         print(&told, 0, &mut text);
-        print!("{text}");
     }
+    output::say(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

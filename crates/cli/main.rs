@@ -7,6 +7,7 @@ mod inspect;
 mod keys;
 mod method;
 mod model;
+mod output;
 mod plot;
 mod progress;
 mod rows;
@@ -63,8 +64,9 @@ fn main() -> ExitCode {
             what: Plot::Reconstructions(arguments),
         } => plot::run(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gfe", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gfe", &mut script);
+            output::say(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
     };
     result.unwrap_or_else(|error| {

@@ -12,6 +12,11 @@ use serde_json::{Value, json};
 const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
 const TOLERANCE: (fn(f64) -> bool, &str) = (|number| number >= 0.0, "0 or more");
 
+/// Most lanes: a matrix product is full long before.
+const LANES: u64 = 1 << 14;
+/// Most threads.
+const THREADS: u64 = 1 << 10;
+
 /// The settings of a method, checked.
 #[derive(Clone, Debug)]
 pub struct Method {
@@ -38,10 +43,10 @@ impl Method {
             .into_iter()
             .find(|kind| Some(kind.loss().name()) == loss)
             .unwrap_or(default);
-        let count = |key, default: u64| -> Result<u32, CliError> {
-            let found = settings.count(key, default, 1)?;
-            u32::try_from(found)
-                .map_err(|_| CliError::Usage(format!("`{key}` is {found}: at most {} can be", u32::MAX)))
+        let count = |key, default| {
+            settings
+                .count(key, default, (1, u64::from(u32::MAX)))
+                .map(|found| found as u32)
         };
         let steps = count("method.steps", 10_000)?;
         let (solver, max_steps) = match name {
@@ -67,9 +72,9 @@ impl Method {
             gtol: settings.number("method.gtol", 1e-9, TOLERANCE)?,
             max_steps,
             z0: settings.get("method.z0")?.unwrap_or_else(|| "zeros".to_owned()),
-            z0_seed: settings.count("method.z0_seed", 0, 0)?,
-            lanes: settings.count("method.lanes", 64, 1)? as usize,
-            threads: settings.count("method.threads", cores, 1)? as usize,
+            z0_seed: settings.count("method.z0_seed", 0, (0, u64::MAX))?,
+            lanes: settings.count("method.lanes", 64, (1, LANES))? as usize,
+            threads: settings.count("method.threads", cores.min(THREADS), (1, THREADS))? as usize,
         })
     }
 
@@ -183,9 +188,7 @@ fn amd(settings: &Settings) -> Result<Amd, CliError> {
         dt0: settings.number("method.dt0", rule.dt0, POSITIVE)?,
         dt_max: settings.number("method.dt_max", rule.dt_max, POSITIVE)?,
         shrink: settings.number("method.shrink", rule.shrink, fraction)?,
-        max_backtracks: settings
-            .count("method.max_backtracks", u64::from(rule.max_backtracks), 1)?
-            .min(1000) as u32,
+        max_backtracks: settings.count("method.max_backtracks", u64::from(rule.max_backtracks), (1, 1000))? as u32,
         armijo: settings.number("method.armijo", rule.armijo, TOLERANCE)?,
         fallback_dt: settings.number("method.fallback_dt", rule.fallback_dt, POSITIVE)?,
     };

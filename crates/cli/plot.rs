@@ -1,8 +1,7 @@
 //! `gfe plot reconstructions`: data above their reconstructions, as images or as curves.
 
-use crate::encode::refuse_existing;
 use crate::error::CliError;
-use crate::rows;
+use crate::{output, rows};
 use clap::Args;
 use faer::Mat;
 use gfe_io::{EncodedFile, H5Input, InputPath, IoError, write_whole};
@@ -61,7 +60,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             "the figure must be named FILE.png, and --count be 1 or more".into(),
         ));
     }
-    refuse_existing(&arguments.output, arguments.force)?;
+    let input = InputPath::parse(&arguments.input).file;
+    output::check(&arguments.output, arguments.force, &[&arguments.encoded, &input])?;
     let pairs = read(arguments)?;
     let (width, height, pixels) = match image_size(&pairs.lens) {
         Some(size) => images(&pairs, size)?,

@@ -191,17 +191,18 @@ impl Settings {
             .ok_or_else(|| origin.error(format!("`{name}` is {value}: it must be {range}")))
     }
 
-    /// A whole number of at least `least`.
-    pub fn count(&self, name: &'static str, default: u64, least: u64) -> Result<u64, CliError> {
+    /// A whole number from `least` to `most`.
+    pub fn count(&self, name: &'static str, default: u64, (least, most): (u64, u64)) -> Result<u64, CliError> {
         let Some((value, origin)) = self.0.get(name) else {
             return Ok(default);
         };
         let found = value.as_integer().and_then(|number| u64::try_from(number).ok());
-        found.filter(|number| *number >= least).ok_or_else(|| {
+        let wrong = || {
             origin.error(format!(
-                "`{name}` is {value}: it must be a whole number, {least} or more"
+                "`{name}` is {value}: it must be a whole number from {least} to {most}"
             ))
-        })
+        };
+        found.filter(|number| (least..=most).contains(number)).ok_or_else(wrong)
     }
 
     /// One of `choices`, by name.

@@ -1,11 +1,11 @@
 //! `gfe train`: a decoder from data, by a run file.
 
-use crate::encode::{MethodFlags, refuse_existing, scale};
+use crate::encode::{MethodFlags, scale};
 use crate::error::CliError;
 use crate::method::Method;
 use crate::model::dense;
 use crate::settings::Settings;
-use crate::{progress, rows};
+use crate::{output, progress, rows};
 use clap::Args;
 use faer::Mat;
 use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, split, train};
@@ -56,7 +56,6 @@ impl Set {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
-    refuse_existing(&arguments.output, arguments.force)?;
     let mut settings = Settings::default();
     settings.read(&arguments.config)?;
     for text in &arguments.set {
@@ -67,21 +66,26 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let decoder = decoder(&settings)?;
     let method = Method::new(&settings, decoder.config().output.loss())?;
     let open = || -> Box<dyn Decoder> { Box::new(decoder.clone()) };
-    let seed = settings.count("train.seed", 0, 0)?;
+    let seed = settings.count("train.seed", 0, (0, u64::MAX))?;
     settings.choice("train.gradient", &["approximate"])?;
     let how = Training {
         encoding: method.encoding(&open),
         optimizer: optimizer(&settings)?,
-        batch_size: settings.count("train.batch_size", 16, 1)? as usize,
-        epochs: settings.count("train.epochs", 10, 1)?.min(u64::from(u32::MAX)) as u32,
+        batch_size: settings.count("train.batch_size", 16, (1, 1 << 20))? as usize,
+        epochs: settings.count("train.epochs", 10, (1, 1 << 30))? as u32,
         seed,
-        validate_every: settings.count("train.validate_every", 1, 1)?.min(u64::from(u32::MAX)) as u32,
+        validate_every: settings.count("train.validate_every", 1, (1, 1 << 30))? as u32,
     };
     let path: String = settings.need(
         "data.input",
         "name the training data, as in input = \"data.h5:/images\"",
     )?;
     let mut input = H5Input::open(&InputPath::parse(&path), scale(&settings)?)?;
+    output::check(
+        &arguments.output,
+        arguments.force,
+        &[&arguments.config, &input.path().file],
+    )?;
     let (training, validation) = read(&settings, &method, &mut input, (&decoder, seed))?;
     let mut params = vec![0.0; decoder.shape().params];
     let trainable = decoder.trainable().ok_or(gfe_encode::train::TrainError::NotTrainable)?;
@@ -121,7 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     if arguments.json {
         let told = json!({"loss": fitted.loss, "validation_loss": validated.map(|tally| tally.loss), "epochs": how.epochs,
             "images": images, "seconds": seconds, "images_per_second": images as f64 / seconds, "output": arguments.output});
-        println!("{told}");
+        output::say(&told.to_string())?;
     } else {
         eprintln!(
             "{}: {:.0} images per second",

@@ -139,3 +139,22 @@ fn a_model_of_another_shape_is_refused() {
         );
     }
 }
+
+#[test]
+fn an_output_that_is_an_input_is_refused_even_with_force() {
+    let folder = Folder::default();
+    let data = folder.path("data.h5");
+    std::fs::copy(DIGITS, &data).expect("a file can be copied");
+    let before = std::fs::read(&data).expect("it is there");
+    fails(
+        &["encode", &data, "-m", MODEL, "-o", &data, "--force"],
+        73,
+        &["another name"],
+    );
+    fails(
+        &["encode", &data, "-m", MODEL, "-o", MODEL, "--force"],
+        73,
+        &["another name"],
+    );
+    assert!(std::fs::read(&data).expect("it is still there") == before);
+}

@@ -12,7 +12,7 @@ use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
 use gfe_ode::{FlowError, Method, Status, StepRecord, Work, integrate};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
@@ -137,10 +137,10 @@ pub fn encode_blocks<E: From<FlowError>>(
                 stream.say(Word::Stopped(result));
             });
         }
-        let result = carry(&stream, &hear, &mut next, &mut done);
-        // Whatever happened, no worker may wait for more.
-        stream.close();
-        result
+        let result = catch_unwind(AssertUnwindSafe(|| carry(&stream, &hear, &mut next, &mut done)));
+        // Whatever happened, a panic here or there included, no worker may wait for more or begin what nobody wants.
+        stream.abandon();
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     })
 }
 
@@ -197,7 +197,7 @@ fn carry<E: From<FlowError>>(
             Ok(Word::Ready(loaded)) => {
                 waiting.insert(loaded.index(), loaded);
             }
-            Ok(Word::Stopped(Err(panic))) => std::panic::resume_unwind(panic),
+            Ok(Word::Stopped(Err(panic))) => resume_unwind(panic),
             Ok(Word::Stopped(Ok(result))) => result?,
             Err(_) => return Err(FlowError("every worker has stopped with blocks still to encode".into()).into()),
         }

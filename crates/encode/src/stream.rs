@@ -101,6 +101,12 @@ impl<'a> Stream<'a> {
         self.changed.notify_all();
     }
 
+    /// No more blocks will come, and no more samples are begun.
+    pub(crate) fn abandon(&self) {
+        locked(&self.state).queue.clear();
+        self.close();
+    }
+
     /// Adds a block; the samples that the loss does not admit are done at once.
     pub(crate) fn push(&self, block: Block) {
         let samples = block.y.ncols();

@@ -1,0 +1,32 @@
+//! What the program writes: which files it may, and stdout, which is for machines.
+
+use crate::error::CliError;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Fails where the output stands already and may not be replaced, or is one of the files `read` by the command.
+pub fn check(output: &Path, force: bool, read: &[&Path]) -> Result<(), CliError> {
+    let Ok(standing) = output.canonicalize() else {
+        return Ok(());
+    };
+    if read
+        .iter()
+        .any(|path| path.canonicalize().is_ok_and(|path| path == standing))
+    {
+        let output = output.display().to_string();
+        return Err(CliError::SameFile { output });
+    }
+    if force {
+        return Ok(());
+    }
+    Err(CliError::Exists(output.display().to_string()))
+}
+
+/// Prints a line on stdout; a reader that has gone is no error.
+pub fn say(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
+        _ => Ok(()),
+    }
+}
