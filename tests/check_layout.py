@@ -73,6 +73,18 @@ def damage():
         file["images"] = images.reshape(200, 28, 28)
 
 
+def types():
+    """The same zeros and ones in every type, rank and storage."""
+    images = np.round(digits()[:4]).reshape(4, 784)
+    kinds = {"f2": "f2", "f4": "f4", "f8": "f8", "big_f8": ">f8", "i1": "i1", "i2": "i2", "u1": "u1"}
+    kinds |= {"big_u4": ">u4", "i8": "i8", "u8": "u8"}
+    with h5py.File(path, "w") as file:
+        for name, kind in kinds.items():
+            file[name] = images.astype(kind)
+        file["rank4"] = images.reshape(4, 2, 14, 28)
+        file.create_dataset("gzip", data=images, chunks=(3, 100), compression="gzip", shuffle=True)
+
+
 def empty():
     with h5py.File(path, "w") as file:
         file.create_dataset("images", (0, 28, 28), "f4")
@@ -103,6 +115,7 @@ def model():
     "make": make,
     "check": check,
     "damage": damage,
+    "types": types,
     "empty": empty,
     "check-empty": check_empty,
     "model": model,

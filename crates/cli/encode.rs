@@ -287,6 +287,8 @@ impl Job {
         let mut encoding = method.encoding(&open);
         (encoding.reconstruction, encoding.trace) = (self.reconstruction, self.trace);
         let shape = model.shape();
+        // With more lanes the first worker would take the few rows there are, and the others none.
+        encoding.lanes = method.lanes().min(rows.len().div_ceil(method.threads())).max(1);
         let size = (BLOCK_BYTES / (8 * shape.data)).clamp(method.lanes(), 4096.max(method.lanes()));
         let mut blocks = rows.clone().step_by(size);
         let (input, z0, mut hash) = (&mut self.input, &mut self.z0, RowsHash::default());

@@ -146,8 +146,8 @@ fn run_file(path: &Path) -> Result<Value, CliError> {
 /// Any other HDF5 file, as an input.
 fn hdf5(path: &Path) -> Result<Value, CliError> {
     let datasets = list_datasets(path).map_err(|error| match error {
-        IoError::NotHdf5 { path, .. } => CliError::BadData(format!(
-            "{}: neither HDF5 nor named .safetensors or .toml: nothing that this program reads or writes",
+        IoError::NotHdf5 { path, source } => CliError::BadData(format!(
+            "{}: not named .safetensors or .toml, and no readable HDF5 file either ({source})",
             path.display()
         )),
         other => other.into(),

@@ -4,8 +4,14 @@ use crate::error::CliError;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-/// Fails where the output stands already and may not be replaced, or is one of the files `read` by the command.
+/// Fails where the output stands already and may not be replaced, is no file, or is one of the files `read` by the
+/// command.
 pub fn check(output: &Path, force: bool, read: &[&Path]) -> Result<(), CliError> {
+    let folder = output.as_os_str().as_encoded_bytes().ends_with(b"/") || output.file_name().is_none();
+    if folder || output.exists() && !output.is_file() {
+        let output = output.display().to_string();
+        return Err(CliError::NotAFile { output });
+    }
     let Ok(standing) = output.canonicalize() else {
         return Ok(());
     };

@@ -87,7 +87,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         &[&arguments.config, &input.path().file],
     )?;
     let (training, validation) = read(&settings, &method, &mut input, (&decoder, seed))?;
-    let mut params = vec![0.0; decoder.shape().params];
+    let mut params: Vec<f64> = Vec::new();
+    let count = decoder.shape().params;
+    params.try_reserve_exact(count).map_err(|_| CliError::Memory {
+        what: "the decoder of these `layers`",
+        bytes: count.saturating_mul(size_of::<f64>()),
+    })?;
+    params.resize(count, 0.0);
     let trainable = decoder.trainable().ok_or(gfe_encode::train::TrainError::NotTrainable)?;
     trainable.init(seed, &mut params);
 

@@ -37,7 +37,7 @@ fn a_bad_input_gets_its_exit_code_and_a_sentence_and_writes_nothing() {
         (&["--solver", "amd", "--edm-tol", "1"], 2, &["edm_tol", "amd"]),
         (&["--solver", "amd", "--t-end", "inf"], 2, &["finite"]),
         (&["--gtol", "nan"], 2, &["0 or more"]),
-        (&["--lanes", "0"], 2, &["1 or more"]),
+        (&["--lanes", "0"], 2, &["from 1 to"]),
         (&["--loss", "l2"], 2, &["mse, bce, gaussian, poisson"]),
         (&["--set", "gtoll=1"], 2, &["method.gtol"]),
         (&["--keep", "nothing"], 65, &["nothing", "one value per sample"]),
@@ -157,4 +157,33 @@ fn an_output_that_is_an_input_is_refused_even_with_force() {
         &["another name"],
     );
     assert!(std::fs::read(&data).expect("it is still there") == before);
+}
+
+#[test]
+fn a_link_stays_a_link_and_its_target_is_replaced() {
+    let folder = Folder::default();
+    let (output, link) = (folder.write("codes.h5", "older"), folder.path("link.h5"));
+    std::os::unix::fs::symlink(&output, &link).expect("a link can be made");
+    works(&["encode", DIGITS, "-m", MODEL, "-o", &link, "--rows", "0..3", "--force"]);
+    assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
+    assert_eq!(read(&output, "sample"), [0.0, 1.0, 2.0]);
+}
+
+#[test]
+fn every_real_and_integer_type_is_read() {
+    let folder = Folder::default();
+    let data = folder.path("data.h5");
+    python("tests/check_layout.py", &["types", &data, DIGITS]);
+    let codes = |dataset: &str| {
+        let output = folder.path("codes.h5");
+        let input = format!("{data}:/{dataset}");
+        works(&["encode", &input, "-m", MODEL, "-o", &output, "--scale", "1", "--force"]);
+        read(&output, "z")
+    };
+    let expected = codes("f8");
+    for dataset in [
+        "f2", "f4", "big_f8", "i1", "i2", "u1", "big_u4", "i8", "u8", "rank4", "gzip",
+    ] {
+        assert_eq!(codes(dataset), expected, "{dataset}");
+    }
 }

@@ -11,6 +11,7 @@ use crate::IoError;
 ///
 /// On error the temporary file is gone and whatever stood at `path` still stands.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let path = &target(path);
     let temporary = beside(path);
     let mut file = File::create(&temporary).map_err(|source| IoError::Create {
         path: path.to_owned(),
@@ -38,6 +39,11 @@ pub(crate) fn check_creatable(path: &Path) -> Result<(), IoError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The file that `path` means: what a symbolic link leads to, so that the link stays.
+pub(crate) fn target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// `NAME.tmp-PID` in the folder of `path`: a rename does not cross file systems.

@@ -145,7 +145,8 @@ impl H5Input {
             .read_slice(Hyperslab::from(slab))
             .map_err(|error| DataError {
                 message: format!(
-                    "{}: samples {run:?} cannot be read: {error}; is the file damaged?",
+                    "{}: samples {run:?} cannot be read: {error}; if it has a filter that a plain HDF5 lacks, rewrite it \
+                     with h5repack -f GZIP=1, else the file may be damaged",
                     self.path
                 ),
             })

@@ -35,6 +35,7 @@ impl Output {
         bytes: u64,
         lay_out: impl FnOnce(&File) -> hdf5::Result<()>,
     ) -> Result<Output, IoError> {
+        let path = &atomic::target(path);
         atomic::check_creatable(path)?;
         native::forbid_filter_plugins();
         let failed = |source| IoError::Hdf5 {
