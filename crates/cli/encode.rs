@@ -136,7 +136,7 @@ impl Arguments {
             settings.read(path)?;
         }
         for text in &self.set {
-            settings.set(text)?;
+            settings.set(text, &["method", "encode"])?;
         }
         self.method.put(&mut settings);
         settings.flag("encode.input", self.input.clone());

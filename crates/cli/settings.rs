@@ -59,34 +59,28 @@ impl Settings {
         let table: Table = text.parse().map_err(|error| origin.error(format!("{error}")))?;
         for (section, value) in table {
             let Value::Table(keys) = value else {
-                let known = sections().join("], [");
+                let known = SECTIONS.join("], [");
                 return Err(origin.error(format!("`{section}` stands outside the sections [{known}]")));
             };
             for (name, value) in keys {
-                let name = find(&format!("{section}.{name}")).map_err(|text| origin.error(text))?;
+                let name = find(&format!("{section}.{name}"), &SECTIONS).map_err(|text| origin.error(text))?;
                 self.0.insert(name, (value, origin.clone()));
             }
         }
         Ok(())
     }
 
-    /// Takes `KEY=VALUE`; VALUE in TOML's notation, or a bare text.
-    pub fn set(&mut self, text: &str) -> Result<(), CliError> {
-        let (name, value) = text
+    /// Takes `KEY=VALUE` for a command that uses the given sections; VALUE in TOML's notation, or a bare text.
+    pub fn set(&mut self, text: &str, sections: &[&str]) -> Result<(), CliError> {
+        let (name, raw) = text
             .split_once('=')
             .ok_or_else(|| CliError::Usage(format!("--set {text}: say KEY=VALUE, as in --set gtol=1e-6")))?;
-        let name = find(name.trim()).map_err(CliError::Usage)?;
-        let value = match format!("value = {value}").parse::<Table>() {
+        let name = find(name.trim(), sections).map_err(CliError::Usage)?;
+        let parsed = match format!("value = {raw}").parse::<Table>() {
             Ok(mut table) if table.len() == 1 => table.remove("value"),
             _ => None,
         };
-        let value = value.unwrap_or_else(|| {
-            Value::String(
-                text[text.len() - text.split_once('=').map_or(0, |(_, v)| v.len())..]
-                    .trim()
-                    .into(),
-            )
-        });
+        let value = parsed.unwrap_or_else(|| Value::String(raw.trim().to_owned()));
         self.0.insert(name, (value, Origin::Set));
         Ok(())
     }
@@ -233,39 +227,34 @@ impl Settings {
     }
 }
 
-fn sections() -> Vec<&'static str> {
-    let mut all: Vec<_> = KEYS
-        .iter()
-        .filter_map(|key| key.name.split_once('.'))
-        .map(|(section, _)| section)
-        .collect();
-    all.dedup();
-    all
-}
+/// Sections of a run file.
+const SECTIONS: [&str; 5] = ["method", "encode", "decoder", "data", "train"];
 
-/// The key called `text`, with or without its section; else a sentence that names the nearest.
-fn find(text: &str) -> Result<&'static str, String> {
+/// The key called `text`, with or without its section, in these sections; else a sentence that names the nearest.
+fn find(text: &str, sections: &[&str]) -> Result<&'static str, String> {
     let bare = !text.contains('.');
-    let named =
-        |key: &&Key| key.name == text || (bare && key.name.split_once('.').is_some_and(|(_, short)| short == text));
-    let mut found = KEYS.iter().filter(named);
+    let parts = |name: &'static str| name.split_once('.').unwrap_or(("", name));
+    let used = || {
+        KEYS.iter()
+            .map(|key| key.name)
+            .filter(|name| sections.contains(&parts(name).0))
+    };
+    let mut found = used().filter(|name| *name == text || (bare && parts(name).1 == text));
     match (found.next(), found.next()) {
-        (Some(key), None) => Ok(key.name),
-        (Some(one), Some(other)) => Err(format!("`{text}` may be `{}` or `{}`: say which", one.name, other.name)),
+        (Some(name), None) => Ok(name),
+        (Some(one), Some(other)) => Err(format!("`{text}` may be `{one}` or `{other}`: say which")),
+        (None, _) if KEYS.iter().any(|key| key.name == text) => Err(format!(
+            "`{text}` is of no use to this command, which takes keys of [{}]",
+            sections.join("], [")
+        )),
         (None, _) => {
-            let short = text.rsplit('.').next().unwrap_or(text);
-            let nearest = KEYS.iter().map(|key| key.name).max_by(|a, b| {
-                let score = |name: &str| {
-                    let (section, of) = name.split_once('.').unwrap_or(("", name));
-                    let same = text.split('.').next() == Some(section);
-                    likeness(short, of) + if same { 0.1 } else { 0.0 }
-                };
-                score(a).total_cmp(&score(b))
-            });
-            Err(format!(
-                "there is no key `{text}`; the nearest is `{}`",
-                nearest.unwrap_or_default()
-            ))
+            let (of, short) = text.split_once('.').unwrap_or(("", text));
+            let score = |name: &'static str| {
+                let (section, candidate) = parts(name);
+                likeness(short, candidate) + if of == section { 0.1 } else { 0.0 }
+            };
+            let nearest = used().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or_default();
+            Err(format!("there is no key `{text}`; the nearest is `{nearest}`"))
         }
     }
 }
@@ -277,7 +266,7 @@ mod tests {
     fn with(sets: &[&str]) -> Settings {
         let mut settings = Settings::default();
         for set in sets {
-            settings.set(set).expect("the key is known");
+            settings.set(set, &SECTIONS).expect("the key is known");
         }
         settings
     }
@@ -285,15 +274,31 @@ mod tests {
     #[test]
     fn an_unknown_key_is_answered_with_the_nearest() {
         let said = Settings::default()
-            .set("gtoll=1")
+            .set("gtoll=1", &SECTIONS)
             .expect_err("there is no such key")
             .to_string();
         assert!(said.contains("`method.gtol`"), "{said}");
         let said = Settings::default()
-            .set("input=1")
+            .set("input=1", &SECTIONS)
             .expect_err("two sections have it")
             .to_string();
         assert!(said.contains("`encode.input` or `data.input`"), "{said}");
+    }
+
+    #[test]
+    fn a_key_of_another_command_is_refused_and_a_bare_one_looked_up_in_its_own_sections() {
+        let mut settings = Settings::default();
+        let said = settings
+            .set("train.epochs=3", &["method", "encode"])
+            .expect_err("it is of train");
+        assert!(said.to_string().contains("of no use to this command"), "{said}");
+        settings
+            .set("rows=0..5", &["method", "encode"])
+            .expect("one section has it");
+        assert_eq!(
+            settings.get::<String>("encode.rows").expect("a text").as_deref(),
+            Some("0..5")
+        );
     }
 
     #[test]

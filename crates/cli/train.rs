@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let mut settings = Settings::default();
     settings.read(&arguments.config)?;
     for text in &arguments.set {
-        settings.set(text)?;
+        settings.set(text, &["decoder", "data", "method", "train"])?;
     }
     arguments.method.put(&mut settings);
     settings.check()?;
