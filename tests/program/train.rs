@@ -134,6 +134,12 @@ fn wrong_settings_name_the_nearest_right_one() {
         78,
         &["pct", "the nearest is ptc"],
     );
+    let huge = "[decoder]\nlatent = 2\nlayers = [100000000000, 64]\nactivation = \"elu\"\noutput = \"logits\"\n";
+    train(
+        &format!("{huge}[data]\ninput = \"{DIGITS}\"\n"),
+        71,
+        &["memory", "layers"],
+    );
     fails(
         &["train", &folder.path("absent.toml"), "-o", &model],
         66,
