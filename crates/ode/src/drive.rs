@@ -1,9 +1,10 @@
 //! The integration loop: admit, attempt, judge, retire.
 
 use crate::control::{Evidence, StepController, Verdict};
+use crate::first::first_steps;
 use crate::state::State;
 use crate::stop::Terminator;
-use crate::{Flow, FlowError, History, Start, Status, Stepper, Trial, Work};
+use crate::{Distance, End, Flow, FlowError, History, Span, Start, Status, Stepper, Trial, Work};
 
 /// What a queue answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Method<'a> {
     pub max_steps: u32,
     /// Number of lanes.
     pub lanes: usize,
+    /// Times at which the sink is told of a state, ascending; empty: at the end of every accepted step.
+    pub at: &'a [f64],
 }
 
 /// A sample that is done.
@@ -56,22 +59,26 @@ pub struct Retired<'a> {
     pub loss: f64,
     /// Loss at the initial state.
     pub loss_initial: f64,
-    /// |f| there: the norm of the gradient of what is minimized.
+    /// The norm of the gradient of what is minimized, or |f|.
     pub grad_norm: f64,
+    /// (1/2) g^T H^-1 g with the H of this very z; NaN where it is not at hand.
+    pub edm: f64,
     /// Work done.
     pub work: Work,
+    /// What the solver says of a failure, where it has more to say than the status.
+    pub message: Option<&'a str>,
 }
 
-/// An accepted step, for traces.
+/// The end of an accepted step, or a time inside one, for traces.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepRecord {
-    /// Sample that took it.
+    /// Sample.
     pub sample: usize,
-    /// Time at its end.
+    /// Time.
     pub t: f64,
     /// Loss there.
     pub loss: f64,
-    /// |f| there.
+    /// Norm of the gradient of what is minimized, or |f|, there.
     pub grad_norm: f64,
 }
 
@@ -79,8 +86,8 @@ pub struct StepRecord {
 pub trait ResultSink {
     /// A sample is done.
     fn retired(&mut self, result: &Retired<'_>);
-    /// A sample took a step.
-    fn stepped(&mut self, step: &StepRecord);
+    /// A sample took a step and is at state `z` `[d]`, or was there at a time asked for.
+    fn stepped(&mut self, step: &StepRecord, z: &[f64]);
 }
 
 /// Integrates every sample of `queue` and hands each to `sink`, with its status, once.
@@ -98,11 +105,15 @@ pub fn integrate(
     loop {
         if open && state.live < method.lanes {
             open = admit(&mut state, flow, &mut method, queue)?;
+            retire(&mut state, flow, &mut method, sink);
         }
-        retire(&mut state, flow, &mut method, sink);
+        if state.live > 0 {
+            prepare(&mut state, flow, &mut method)?;
+            retire(&mut state, flow, &mut method, sink);
+        }
         if state.live > 0 {
             attempt(&mut state, flow, &mut method)?;
-            judge(&mut state, &mut method, sink);
+            judge(&mut state, flow, &mut method, sink)?;
             retire(&mut state, flow, &mut method, sink);
         } else if !open {
             return Ok(());
@@ -134,13 +145,13 @@ fn admit(
         method.stepper.admit(lane, sample, z0);
         state.sample[lane] = sample;
         state.t[lane] = 0.0;
-        state.h[lane] = method.controller.first();
         state.history[lane] = History::default();
         state.work[lane] = Work::default();
+        state.distance[lane] = Distance::UNKNOWN;
         state.live += 1;
     }
     if state.live > first {
-        let at = (&state.lanes[first..state.live], &state.t[first..state.live]);
+        let at = (&state.lanes[first..state.live], &state.t[first..state.live], first);
         state.now.eval(flow, at, &mut state.work)?;
     }
     for lane in first..state.live {
@@ -153,7 +164,34 @@ fn admit(
             state.check(method, lane)
         };
     }
+    first_steps(state, flow, method, first)?;
     Ok(open)
+}
+
+/// Lets the method get ready where each lane stands, and ends those that are done by what it then knows of the distance to
+/// the minimum; that knowledge has to be fresh.
+fn prepare(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> Result<(), FlowError> {
+    loop {
+        let mut distance = std::mem::take(&mut state.distance);
+        let mut work = std::mem::take(&mut state.work);
+        let prepared = method
+            .stepper
+            .prepare(flow, state.start(), &mut distance[..state.live], &mut work);
+        (state.distance, state.work) = (distance, work);
+        prepared?;
+        let mut doubtful = false;
+        for lane in 0..state.live {
+            state.status[lane] = state.check(method, lane);
+            if state.status[lane].is_some() && !state.distance[lane].fresh {
+                state.status[lane] = None;
+                method.stepper.expire(lane);
+                doubtful = true;
+            }
+        }
+        if !doubtful {
+            return Ok(());
+        }
+    }
 }
 
 /// One trial step of every live lane, and the flow at its end.
@@ -179,23 +217,37 @@ fn attempt(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> R
     let to = Trial {
         z: state.trial.z.as_mut().subcols_mut(0, live),
         predicted: &mut state.predicted[..live],
-        edm: &mut state.edm[..live],
         solved: &mut state.solved[..live],
     };
     method.stepper.attempt(flow, from, to, &mut state.work)?;
-    state
-        .trial
-        .eval(flow, (&state.lanes[..live], &state.step[..live]), &mut state.work)
+    let at = (&state.lanes[..live], &state.step[..live], 0);
+    state.trial.eval(flow, at, &mut state.work)?;
+    let end = End {
+        z: state.trial.z.as_ref().subcols(0, live),
+        f: state.trial.f.as_ref().subcols(0, live),
+    };
+    method.stepper.assess(from, end, &mut state.error[..live]);
+    Ok(())
 }
 
 /// Accepts or rejects every lane's trial.
-fn judge(state: &mut State, method: &mut Method<'_>, sink: &mut dyn ResultSink) {
+fn judge(
+    state: &mut State,
+    flow: &mut dyn Flow,
+    method: &mut Method<'_>,
+    sink: &mut dyn ResultSink,
+) -> Result<(), FlowError> {
+    let positions = flow.positions();
     for lane in 0..state.live {
         let (now, trial) = (&state.now, &state.trial);
         let seen = Evidence {
+            t: state.t[lane],
             h: state.h[lane],
             objective: [now.objective[lane], trial.objective[lane]],
-            grad_sq: [now.grad_sq(lane), trial.grad_sq(lane)],
+            grad_sq: [now.grad_sq[lane], trial.grad_sq[lane]],
+            speed_sq: [now.speed_sq(lane, positions), trial.speed_sq(lane, positions)],
+            error: state.error[lane],
+            order: method.stepper.order(),
             predicted: state.predicted[lane],
             usable: state.solved[lane] && trial.usable(lane),
             moved: now.z.col_as_slice(lane) != trial.z.col_as_slice(lane),
@@ -205,26 +257,18 @@ fn judge(state: &mut State, method: &mut Method<'_>, sink: &mut dyn ResultSink) 
         past.attempts += 1;
         match method.controller.judge(&seen, past) {
             Verdict::Accept { h_next, t_step, forced } => {
-                past.accept(trial.loss[lane], state.edm[lane], seen.ratio());
+                past.accept(trial.loss[lane], state.distance[lane].edm, seen.ratio(), seen.error);
                 state.work[lane].steps += 1;
                 state.work[lane].forced += u32::from(forced);
-                let left = method.t_end - state.t[lane];
-                state.t[lane] = if t_step >= left {
-                    method.t_end
-                } else {
-                    state.t[lane] + t_step
-                };
+                let (before, left) = (state.t[lane], method.t_end - state.t[lane]);
+                state.t[lane] = if t_step >= left { method.t_end } else { before + t_step };
                 state.h[lane] = h_next;
+                tell(state, flow, method, sink, (lane, before))?;
                 method.stepper.accepted(lane);
                 state.now.take(&state.trial, lane, lane);
-                let grad_norm = state.now.grad_sq(lane).sqrt();
-                let (sample, t, loss) = (state.sample[lane], state.t[lane], state.now.loss[lane]);
-                sink.stepped(&StepRecord {
-                    sample,
-                    t,
-                    loss,
-                    grad_norm,
-                });
+                let z = state.now.z.col_as_slice_mut(lane);
+                flow.accepted(lane, state.t[lane], z, state.now.f.col_as_slice_mut(lane));
+                state.distance[lane] = Distance::UNKNOWN;
                 state.status[lane] = state.check(method, lane);
             }
             Verdict::Reject { h_next } => {
@@ -244,6 +288,44 @@ fn judge(state: &mut State, method: &mut Method<'_>, sink: &mut dyn ResultSink) 
             }
         }
     }
+    Ok(())
+}
+
+/// Tells the sink of the step that `lane` has just taken from time `before`: of its end, or of the times asked for in it.
+fn tell(
+    state: &mut State,
+    flow: &mut dyn Flow,
+    method: &Method<'_>,
+    sink: &mut dyn ResultSink,
+    (lane, before): (usize, f64),
+) -> Result<(), FlowError> {
+    let (sample, after) = (state.sample[lane], state.t[lane]);
+    let record = |t: f64, place: &crate::state::Place, column: usize| StepRecord {
+        sample,
+        t,
+        loss: place.loss[column],
+        grad_norm: place.grad_sq[column].sqrt(),
+    };
+    if method.at.is_empty() {
+        let step = record(after, &state.trial, lane);
+        sink.stepped(&step, state.trial.z.col_as_slice(lane));
+        return Ok(());
+    }
+    // The initial state belongs to the first step.
+    let started = |t: f64| t > before || (before == 0.0 && t == 0.0);
+    for &t in method.at.iter().filter(|&&t| started(t) && t <= after) {
+        let span = Span {
+            lane,
+            h: after - before,
+            z: [state.now.z.col_as_slice(lane), state.trial.z.col_as_slice(lane)],
+            f: [state.now.f.col_as_slice(lane), state.trial.f.col_as_slice(lane)],
+        };
+        let theta = (t - before) / (after - before);
+        method.stepper.interpolate(&span, theta, state.inside.z.col_as_slice_mut(0));
+        state.inside.eval(flow, (&[lane], &[t], 0), &mut state.work)?;
+        sink.stepped(&record(t, &state.inside, 0), state.inside.z.col_as_slice(0));
+    }
+    Ok(())
 }
 
 /// Hands finished lanes to the sink and closes the holes they leave.
@@ -261,8 +343,14 @@ fn retire(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>, sink:
             z: state.now.z.col_as_slice(lane),
             loss: state.now.loss[lane],
             loss_initial: state.loss_initial[lane],
-            grad_norm: state.now.grad_sq(lane).sqrt(),
+            grad_norm: state.now.grad_sq[lane].sqrt(),
+            edm: if state.distance[lane].fresh {
+                state.distance[lane].edm
+            } else {
+                f64::NAN
+            },
             work: state.work[lane],
+            message: None,
         });
         state.live -= 1;
         let last = state.live;

@@ -5,7 +5,7 @@ use faer::linalg::cholesky::llt;
 use faer::reborrow::{Reborrow as _, ReborrowMut as _};
 use faer::{MatMut, Par};
 
-/// Solves with (shift I - J), J negative semi-definite `[d, d]`.
+/// Solves with (H + shift I), H positive semi-definite `[d, d]`.
 pub struct Cholesky {
     dim: usize,
     matrix: Vec<f64>,
@@ -23,17 +23,15 @@ impl Cholesky {
         }
     }
 
-    /// Overwrites `rhs` with (shift I - J)^-1 rhs; false where the matrix is not positive definite to rounding.
+    /// Overwrites `rhs` with (H + shift I)^-1 rhs; false where the matrix is not positive definite to rounding.
     ///
-    /// The shift never falls below d eps max|J_ii|: a rank-deficient J then gives the pseudo-inverse's solution up to
+    /// The shift never falls below d eps max|H_ii|: a rank-deficient H then gives the pseudo-inverse's solution up to
     /// rounding, instead of a division by zero.
-    pub fn solve(&mut self, jacobian: &[f64], shift: f64, rhs: &mut [f64]) -> bool {
+    pub fn solve(&mut self, hessian: &[f64], shift: f64, rhs: &mut [f64]) -> bool {
         let dim = self.dim;
-        let largest = (0..dim).map(|i| jacobian[i * dim + i].abs()).fold(0.0, f64::max);
+        let largest = (0..dim).map(|i| hessian[i * dim + i].abs()).fold(0.0, f64::max);
         let shift = shift.max(dim as f64 * f64::EPSILON * largest);
-        for (to, from) in self.matrix.iter_mut().zip(jacobian) {
-            *to = -from;
-        }
+        self.matrix.copy_from_slice(hessian);
         for i in 0..dim {
             self.matrix[i * dim + i] += shift;
         }
@@ -49,15 +47,15 @@ impl Cholesky {
         rhs.iter().all(|value| value.is_finite())
     }
 
-    /// (1/2) f^T (-J)^-1 f, for f = -g: the distance to the minimum that the quadratic model sees.
+    /// (1/2) f^T H^-1 f, for f = -g: the distance to the minimum that the quadratic model sees.
     ///
     /// `solution` `[d]` is overwritten. NaN where the system cannot be solved.
-    pub fn edm(&mut self, jacobian: &[f64], f: &[f64], solution: &mut [f64]) -> f64 {
+    pub fn edm(&mut self, hessian: &[f64], f: &[f64], solution: &mut [f64]) -> f64 {
         solution.copy_from_slice(f);
         if f.iter().all(|&value| value == 0.0) {
             return 0.0;
         }
-        if !self.solve(jacobian, 0.0, solution) {
+        if !self.solve(hessian, 0.0, solution) {
             return f64::NAN;
         }
         0.5 * solution.iter().zip(f).map(|(s, f)| s * f).sum::<f64>()

@@ -17,12 +17,23 @@ pub struct Point<'a> {
 pub struct Values<'a> {
     /// dz/dt, `[d, lanes.len()]`.
     pub f: ColsMut<'a>,
-    /// What a gradient flow minimizes (f = -grad objective); NaN for other flows.
+    /// What a gradient flow minimizes; NaN for other flows.
     pub objective: &'a mut [f64],
     /// The loss alone, without a horizon's term; NaN where there is none.
     pub loss: &'a mut [f64],
+    /// |grad objective|^2; |f|^2 for flows that minimize nothing.
+    pub grad_sq: &'a mut [f64],
     /// Whether the evaluation failed in this lane; its other outputs are then undefined.
     pub failed: &'a mut [bool],
+}
+
+/// Which second derivative a gradient flow's Jacobian -H is built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curvature {
+    /// H~ = J^T diag(l'') J: positive semi-definite, from first derivatives of the decoder alone.
+    GaussNewton,
+    /// H itself.
+    Exact,
 }
 
 /// What is known of df/dz.
@@ -30,6 +41,8 @@ pub struct Values<'a> {
 pub enum Structure {
     /// Nothing.
     General,
+    /// Symmetric: minus a Hessian.
+    Symmetric,
     /// Symmetric and negative semi-definite: minus a Gauss-Newton Hessian.
     NegativeSemidefinite,
 }
@@ -45,8 +58,45 @@ pub trait Flow: Lanewise {
     fn dim(&self) -> usize;
     /// f and, for a gradient flow, what it minimizes.
     fn eval(&mut self, at: Point<'_>, to: Values<'_>, work: &mut [Work]) -> Result<(), FlowError>;
-    /// df/dz, `[d, d]` per column of `at`, one after another in `blocks`.
-    fn jacobian(&mut self, at: Point<'_>, blocks: &mut [f64], work: &mut [Work]) -> Result<(), FlowError>;
+    /// df/dz, `[d, d]` per column of `at`, one after another in `blocks`; NaN in a column that failed.
+    fn jacobian(
+        &mut self,
+        at: Point<'_>,
+        curvature: Curvature,
+        blocks: &mut [f64],
+        work: &mut [Work],
+    ) -> Result<(), FlowError>;
+    /// (df/dz) v, one direction per column: `v` and `jv` are `[d, lanes.len()]`; NaN in a column that failed.
+    fn jvp(
+        &mut self,
+        at: Point<'_>,
+        curvature: Curvature,
+        v: Cols<'_>,
+        jv: ColsMut<'_>,
+        work: &mut [Work],
+    ) -> Result<(), FlowError>;
+    /// Whether df/dz can be had with this curvature.
+    fn offers(&self, curvature: Curvature) -> bool;
     /// What holds for df/dz.
-    fn structure(&self) -> Structure;
+    fn structure(&self, curvature: Curvature) -> Structure;
+    /// How many of a state's first components are positions; the rest, if any, are their velocities.
+    fn positions(&self) -> usize {
+        self.dim()
+    }
+    /// The flow as one of second order, if it is: see [`Inertial`].
+    fn inertial(&self) -> Option<&dyn Inertial> {
+        None
+    }
+    /// A step was accepted that ends in (t, z) with slope f; true where the flow changed z and f (a restart).
+    fn accepted(&mut self, _lane: usize, _t: f64, _z: &mut [f64], _f: &mut [f64]) -> bool {
+        false
+    }
+}
+
+/// A flow of second order as a system: the state is `[z; m]`, dz/dt = m, dm/dt = force - c(t) m with friction c(t) >= 0.
+pub trait Inertial {
+    /// The force at a state, `[d/2]`, from the slope there.
+    fn force(&self, lane: usize, t: f64, state: &[f64], f: &[f64], force: &mut [f64]);
+    /// h c(t + h): what an implicit Euler step of length h divides the velocity by, less 1.
+    fn friction(&self, lane: usize, t: f64, h: f64) -> f64;
 }

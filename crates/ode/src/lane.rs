@@ -31,6 +31,27 @@ pub struct Work {
     pub factorizations: u32,
 }
 
+impl Work {
+    /// Work in units of one forward pass: an evaluation 1, a vjp 1, a jvp 1 per direction, a second-order product 2.
+    pub fn units(&self) -> u64 {
+        u64::from(self.evaluations) + u64::from(self.vjps) + u64::from(self.jvps) + 2 * u64::from(self.hvps)
+    }
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Work) {
+        self.steps += other.steps;
+        self.rejected += other.rejected;
+        self.forced += other.forced;
+        self.evaluations += other.evaluations;
+        self.vjps += other.vjps;
+        self.jvps += other.jvps;
+        self.hvps += other.hvps;
+        self.jacobians += other.jacobians;
+        self.factorizations += other.factorizations;
+    }
+}
+
 /// How many accepted losses [`History`] remembers.
 pub const LOSSES: usize = 5;
 
@@ -45,10 +66,12 @@ pub struct History {
     pub accepted: u32,
     /// The last accepted losses, oldest first; only the last `min(accepted, LOSSES)` are defined.
     pub losses: [f64; LOSSES],
-    /// Estimated distances to the minimum at the start of the last two accepted steps, older first.
-    pub edm: [f64; 2],
+    /// Estimated distance to the minimum at the start of the last accepted step; infinite before it.
+    pub edm: f64,
     /// Actual over predicted decrease of the last two accepted steps, older first.
     pub ratio: [f64; 2],
+    /// Scaled error of the last accepted step; NaN before it or without an estimate.
+    pub error: f64,
 }
 
 impl Default for History {
@@ -58,19 +81,21 @@ impl Default for History {
             rejected_in_a_row: 0,
             accepted: 0,
             losses: [f64::NAN; LOSSES],
-            edm: [f64::INFINITY; 2],
+            edm: f64::INFINITY,
             ratio: [f64::NAN; 2],
+            error: f64::NAN,
         }
     }
 }
 
 impl History {
-    pub(crate) fn accept(&mut self, loss: f64, edm: f64, ratio: f64) {
+    pub(crate) fn accept(&mut self, loss: f64, edm: f64, ratio: f64, error: f64) {
         self.accepted += 1;
         self.rejected_in_a_row = 0;
         self.losses.rotate_left(1);
         self.losses[LOSSES - 1] = loss;
-        self.edm = [self.edm[1], edm];
+        self.edm = edm;
         self.ratio = [self.ratio[1], ratio];
+        self.error = error;
     }
 }

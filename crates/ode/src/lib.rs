@@ -5,24 +5,29 @@
 //! lane moves into the hole, and the free lane takes the next sample, so that batches stay full. Nothing here knows of
 //! decoders.
 
+mod columns;
 pub mod control;
 mod drive;
 pub mod explicit;
 mod factor;
+mod first;
 mod flow;
 pub mod implicit;
 mod lane;
+pub mod problems;
 mod state;
 mod status;
 mod stepper;
 pub mod stop;
+mod tolerance;
 
 pub use drive::{Method, Next, Queue, ResultSink, Retired, StepRecord, integrate};
 pub use factor::Cholesky;
-pub use flow::{Flow, FlowError, Point, Structure, Values};
+pub use flow::{Curvature, Flow, FlowError, Inertial, Point, Structure, Values};
 pub use lane::{History, Lanewise, Work};
 pub use status::Status;
-pub use stepper::{Start, Stepper, Trial};
+pub use stepper::{Distance, End, Span, Start, Stepper, Trial, hermite};
+pub use tolerance::Tolerance;
 
 /// A batch read column by column: `[rows, lanes]`, column-major with unit row stride.
 pub type Cols<'a> = faer::MatRef<'a, f64>;

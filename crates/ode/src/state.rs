@@ -2,7 +2,7 @@
 
 use crate::drive::Method;
 use crate::stop::Progress;
-use crate::{Flow, FlowError, History, Point, Status, Values, Work};
+use crate::{Distance, Flow, FlowError, History, Point, Start, Status, Values, Work};
 use faer::Mat;
 
 /// What the loop keeps per lane; lanes `0..live` are in use and `lanes[b] == b`.
@@ -19,8 +19,11 @@ pub(crate) struct State {
     pub(crate) work: Vec<Work>,
     pub(crate) now: Place,
     pub(crate) trial: Place,
+    /// One column, for values inside an accepted step.
+    pub(crate) inside: Place,
     pub(crate) predicted: Vec<f64>,
-    pub(crate) edm: Vec<f64>,
+    pub(crate) distance: Vec<Distance>,
+    pub(crate) error: Vec<f64>,
     pub(crate) solved: Vec<bool>,
 }
 
@@ -30,6 +33,7 @@ pub(crate) struct Place {
     pub(crate) f: Mat<f64>,
     pub(crate) objective: Vec<f64>,
     pub(crate) loss: Vec<f64>,
+    pub(crate) grad_sq: Vec<f64>,
     pub(crate) failed: Vec<bool>,
 }
 
@@ -40,18 +44,19 @@ impl Place {
             f: Mat::zeros(dim, lanes),
             objective: vec![0.0; lanes],
             loss: vec![0.0; lanes],
+            grad_sq: vec![0.0; lanes],
             failed: vec![false; lanes],
         }
     }
 
-    /// Evaluates the flow in the lanes `first..last`.
+    /// Evaluates the flow in `lanes`, whose columns are the ones from `first` on.
     pub(crate) fn eval(
         &mut self,
         flow: &mut dyn Flow,
-        (lanes, t): (&[usize], &[f64]),
+        (lanes, t, first): (&[usize], &[f64], usize),
         work: &mut [Work],
     ) -> Result<(), FlowError> {
-        let (first, count) = (lanes[0], lanes.len());
+        let count = lanes.len();
         let last = first + count;
         let at = Point {
             lanes,
@@ -62,13 +67,15 @@ impl Place {
             f: self.f.as_mut().subcols_mut(first, count),
             objective: &mut self.objective[first..last],
             loss: &mut self.loss[first..last],
+            grad_sq: &mut self.grad_sq[first..last],
             failed: &mut self.failed[first..last],
         };
         flow.eval(at, to, work)
     }
 
-    pub(crate) fn grad_sq(&self, lane: usize) -> f64 {
-        self.f.col_as_slice(lane).iter().map(|f| f * f).sum()
+    /// |dz/dt|^2 of the positions.
+    pub(crate) fn speed_sq(&self, lane: usize, positions: usize) -> f64 {
+        self.f.col_as_slice(lane)[..positions].iter().map(|f| f * f).sum()
     }
 
     pub(crate) fn usable(&self, lane: usize) -> bool {
@@ -88,6 +95,7 @@ impl Place {
         self.f.as_mut().col_mut(lane).copy_from(from.f.col(source));
         self.objective[lane] = from.objective[source];
         self.loss[lane] = from.loss[source];
+        self.grad_sq[lane] = from.grad_sq[source];
         self.failed[lane] = from.failed[source];
     }
 
@@ -98,6 +106,7 @@ impl Place {
         }
         self.objective[to] = self.objective[from];
         self.loss[to] = self.loss[from];
+        self.grad_sq[to] = self.grad_sq[from];
         self.failed[to] = self.failed[from];
     }
 }
@@ -117,8 +126,10 @@ impl State {
             work: vec![Work::default(); lanes],
             now: Place::new(dim, lanes),
             trial: Place::new(dim, lanes),
+            inside: Place::new(dim, 1),
             predicted: vec![0.0; lanes],
-            edm: vec![0.0; lanes],
+            distance: vec![Distance::UNKNOWN; lanes],
+            error: vec![0.0; lanes],
             solved: vec![true; lanes],
         }
     }
@@ -131,23 +142,36 @@ impl State {
         self.loss_initial[to] = self.loss_initial[from];
         self.history[to] = self.history[from];
         self.work[to] = self.work[from];
+        self.distance[to] = self.distance[from];
         self.now.relocate(from, to);
     }
 
     /// Whether the lane's sample is done where it stands.
     pub(crate) fn check(&self, method: &Method<'_>, lane: usize) -> Option<Status> {
         let past = &self.history[lane];
-        let grad_sq = self.now.grad_sq(lane);
         let now = Progress {
             t: self.t[lane],
             t_end: method.t_end,
-            grad_sq,
+            grad_sq: self.now.grad_sq[lane],
             loss: self.now.loss[lane],
+            edm: self.distance[lane].edm,
             past,
         };
         let stopped = method.stop.iter().find_map(|rule| rule.check(&now));
         let horizon = (self.t[lane] >= method.t_end).then_some(Status::HorizonReached);
         let spent = (past.attempts >= method.max_steps).then_some(Status::MaxSteps);
         stopped.or(horizon).or(spent)
+    }
+
+    /// Where the next step of the live lanes starts.
+    pub(crate) fn start(&self) -> Start<'_> {
+        let live = self.live;
+        Start {
+            lanes: &self.lanes[..live],
+            t: &self.t[..live],
+            h: &self.h[..live],
+            z: self.now.z.as_ref().subcols(0, live),
+            f: self.now.f.as_ref().subcols(0, live),
+        }
     }
 }

@@ -9,17 +9,21 @@ pub struct Progress<'a> {
     pub t: f64,
     /// The horizon.
     pub t_end: f64,
-    /// |f|^2.
+    /// |grad objective|^2, see [`Values::grad_sq`](crate::Values::grad_sq).
     pub grad_sq: f64,
     /// The loss.
     pub loss: f64,
+    /// Estimated distance to the minimum; NaN where it is not known here.
+    pub edm: f64,
     /// The recent past.
     pub past: &'a History,
 }
 
 /// A stopping rule.
 pub trait Terminator: Send + Sync {
-    /// A status where the lane is done; asked before the first step and after every accepted one.
+    /// A status where the lane is done; asked before the first step and after every accepted one, and again once the
+    /// distance to the minimum is known. A rule that fires by a distance of which the Jacobian is not that of the point is
+    /// asked once more with a fresh one.
     fn check(&self, now: &Progress<'_>) -> Option<Status>;
 }
 
@@ -36,7 +40,8 @@ impl Terminator for GradNorm {
     }
 }
 
-/// Converged when the estimated distance to the minimum is small on two successive steps that went as predicted.
+/// Converged when the estimated distance to the minimum is small here and at the start of the last step, and the last two
+/// steps went as predicted.
 ///
 /// edm = (D/2) g^T H^-1 g, invariant under a change of latent coordinates. A step went as predicted when actual over
 /// predicted decrease lies in `[0.5, 2]`. James & Roos, MINUIT, Comput. Phys. Commun. 10 (1975).
@@ -53,7 +58,9 @@ pub struct Edm {
 impl Terminator for Edm {
     fn check(&self, now: &Progress<'_>) -> Option<Status> {
         let unit = if self.relative { self.values * now.loss } else { 1.0 };
-        let small = now.past.edm.iter().all(|&edm| edm * self.values <= self.edm_tol * unit);
+        let small = [now.past.edm, now.edm]
+            .iter()
+            .all(|&edm| edm * self.values <= self.edm_tol * unit);
         let regular = now.past.ratio.iter().all(|ratio| (0.5..=2.0).contains(ratio));
         (self.edm_tol > 0.0 && small && regular).then_some(Status::Converged)
     }

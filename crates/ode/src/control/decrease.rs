@@ -3,10 +3,10 @@
 //! Flouris et al., arXiv 2412.00864. The authors step a whole batch with one step size that every sample must accept;
 //! here each lane has its own. With a batch of one the two are the same.
 
-use super::{Evidence, StepController, Verdict};
+use super::{Evidence, First, StepController, Verdict};
 use crate::{History, Status};
 
-/// Accepts when l(z) - l(z1) >= armijo h dt_max |f(z1)|^2.
+/// Accepts when l(z) - l(z1) >= armijo h dt_max |dz/dt(z1)|^2; for the gradient flow dz/dt is f, for that of second order m.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decrease {
     /// First and smallest regular step.
@@ -43,12 +43,12 @@ impl Decrease {
 }
 
 impl StepController for Decrease {
-    fn first(&self) -> f64 {
-        self.dt0
+    fn first(&self) -> First {
+        First::Given(self.dt0)
     }
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
-        let enough = self.armijo * seen.h * self.dt_max * seen.grad_sq[1];
+        let enough = self.armijo * seen.h * self.dt_max * seen.speed_sq[1];
         if seen.usable && seen.decrease() >= enough {
             return Verdict::Accept {
                 h_next: self.grown(seen.h),

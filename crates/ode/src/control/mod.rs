@@ -4,23 +4,33 @@
 
 mod decrease;
 mod fixed;
+mod pi;
 mod trust;
 
 pub use decrease::Decrease;
-pub use fixed::Fixed;
+pub use fixed::{Fixed, Grid};
+pub use pi::Pi;
 pub use trust::Trust;
 
-use crate::{History, Status};
+use crate::{History, Status, Tolerance};
 
 /// What an attempted step showed.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence {
+    /// Where it started.
+    pub t: f64,
     /// The step attempted (it may have been cut at `t_end`).
     pub h: f64,
     /// Objective at both ends.
     pub objective: [f64; 2],
-    /// |f|^2 at both ends.
+    /// |grad objective|^2 at both ends.
     pub grad_sq: [f64; 2],
+    /// |dz/dt|^2 at both ends, of the positions alone where the state holds velocities too.
+    pub speed_sq: [f64; 2],
+    /// Scaled error, 1 or less is fine; NaN where the method has no estimate.
+    pub error: f64,
+    /// The method's order.
+    pub order: u32,
     /// Decrease that the method's model expects; NaN where it has none.
     pub predicted: f64,
     /// Whether the step's equations were solved and everything at its end is finite.
@@ -70,10 +80,20 @@ pub enum Verdict {
     GiveUp(Status),
 }
 
+/// How the first step size is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum First {
+    /// It is known.
+    Given(f64),
+    /// From the slopes at z0 and at the end of a small Euler step, which costs an evaluation, so that the error of a step
+    /// comes near these tolerances.
+    Estimated(Tolerance),
+}
+
 /// Judges attempted steps.
 pub trait StepController: Send + Sync {
-    /// The first step size, from |f| at z0.
-    fn first(&self) -> f64;
+    /// The first step size.
+    fn first(&self) -> First;
     /// What becomes of an attempted step.
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict;
 }

@@ -1,6 +1,6 @@
 //! Step sizes of pseudo-transient continuation: 1/h is Levenberg-Marquardt's damping, so this is its trust region.
 
-use super::{Evidence, StepController, Verdict};
+use super::{Evidence, First, StepController, Verdict};
 use crate::{History, Status};
 
 /// Nielsen's rule on 1/h: grow with the ratio of actual to predicted decrease, shrink ever faster on rejection.
@@ -28,8 +28,8 @@ impl Default for Trust {
 }
 
 impl StepController for Trust {
-    fn first(&self) -> f64 {
-        self.h0
+    fn first(&self) -> First {
+        First::Given(self.h0)
     }
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {

@@ -8,4 +8,6 @@ pub static EULER: Tableau = Tableau {
     a: &[],
     b: &[1.0],
     c: &[0.0],
+    d: None,
+    dense: None,
 };

@@ -1,15 +1,22 @@
-//! Explicit methods: one Runge-Kutta method, one file per tableau.
+//! Explicit methods: one Runge-Kutta method, one file per tableau; and the semi-implicit step of flows of second order.
 
 mod euler;
 mod rk4;
+mod semi_implicit;
+mod tsit5;
 
-use crate::{Flow, FlowError, Lanewise, Point, Start, Stepper, Trial, Values, Work};
+use crate::{Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Tolerance, Trial, Values, Work, hermite};
+use crate::columns::column;
 use faer::Mat;
 
 pub use euler::EULER;
 pub use rk4::RK4;
+pub use semi_implicit::SemiImplicit;
+pub use tsit5::TSIT5;
 
 /// Coefficients of an explicit Runge-Kutta method: `a` row by row below the diagonal, weights `b`, nodes `c`.
+///
+/// The slope at the end of the step counts as one stage more, which costs nothing: every step is evaluated at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Tableau {
     /// Order of consistency.
@@ -20,11 +27,16 @@ pub struct Tableau {
     pub b: &'static [f64],
     /// Nodes; the first is 0.
     pub c: &'static [f64],
+    /// Weights less those of the embedded method, the slope at the end of the step last.
+    pub d: Option<&'static [f64]>,
+    /// Weights of all slopes, the one at the end last, for the state at a fraction of the step; else cubic Hermite.
+    pub dense: Option<fn(f64, &mut [f64])>,
 }
 
 impl Tableau {
+    /// Whether the coefficients are those of a method. Panics if not.
     fn check(&self) {
-        let close = |sum: f64, to: f64| (sum - to).abs() <= 1e-14;
+        let close = |sum: f64, to: f64| (sum - to).abs() <= 1e-13;
         assert!(close(self.b.iter().sum(), 1.0), "the weights of a tableau add up to 1");
         assert!(self.b.len() == self.c.len() && self.a.len() + 1 == self.b.len() && self.c[0] == 0.0);
         for (i, row) in self.a.iter().enumerate() {
@@ -33,31 +45,65 @@ impl Tableau {
                 "row {i} of a tableau adds up to c"
             );
         }
+        if let Some(d) = self.d {
+            assert!(
+                d.len() == self.b.len() + 1 && close(d.iter().sum(), 0.0),
+                "error weights, one per slope, add up to 0"
+            );
+        }
+        if let Some(dense) = self.dense {
+            let mut weights = vec![0.0; self.b.len() + 1];
+            dense(1.0, &mut weights);
+            let ends = self.b.iter().chain(&[0.0]).zip(&weights);
+            assert!(
+                ends.into_iter().all(|(b, weight)| close(*weight, *b)),
+                "the interpolant ends where the step does"
+            );
+        }
     }
 }
 
 /// An explicit Runge-Kutta method, z1 = z + h sum_i b_i k_i with k_i = f(t + c_i h, z + h sum_j a_ij k_j).
 pub struct RungeKutta {
     tableau: &'static Tableau,
+    tolerance: Tolerance,
+    /// Of every stage; the last is the slope at the end of the step.
     slopes: Vec<Mat<f64>>,
     stage: Mat<f64>,
     t: Vec<f64>,
     ignored: Vec<f64>,
     failed: Vec<bool>,
+    err: Vec<f64>,
+    zero: Vec<f64>,
 }
 
 impl RungeKutta {
-    /// A method for states of length `dim` and up to `lanes` lanes. Panics if the tableau is inconsistent.
-    pub fn new(tableau: &'static Tableau, dim: usize, lanes: usize) -> Self {
+    /// A method for states of length `dim` and up to `lanes` lanes, whose error counts in units of `tolerance` if the
+    /// tableau has an embedded method. Panics if the tableau is inconsistent.
+    pub fn new(tableau: &'static Tableau, tolerance: Tolerance, dim: usize, lanes: usize) -> Self {
         tableau.check();
         RungeKutta {
             tableau,
-            slopes: (1..tableau.b.len()).map(|_| Mat::zeros(dim, lanes)).collect(),
+            tolerance,
+            slopes: (0..=tableau.b.len()).map(|_| Mat::zeros(dim, lanes)).collect(),
             stage: Mat::zeros(dim, lanes),
             t: vec![0.0; lanes],
-            ignored: vec![0.0; 2 * lanes],
+            ignored: vec![0.0; 3 * lanes],
             failed: vec![false; lanes],
+            err: vec![0.0; dim],
+            zero: vec![0.0; dim],
         }
+    }
+
+    /// to = z + h sum_i weights_i k_i in column `b`.
+    fn combine(&self, weights: &[f64], z: &[f64], h: f64, b: usize, to: &mut [f64]) {
+        to.fill(0.0);
+        for (weight, slopes) in weights.iter().zip(&self.slopes) {
+            to.iter_mut()
+                .zip(slopes.col_as_slice(b))
+                .for_each(|(to, slope)| *to += weight * slope);
+        }
+        to.iter_mut().zip(z).for_each(|(to, z)| *to = z + h * *to);
     }
 }
 
@@ -71,6 +117,19 @@ impl Stepper for RungeKutta {
         self.tableau.order
     }
 
+    fn prepare(
+        &mut self,
+        _flow: &mut dyn Flow,
+        _from: Start<'_>,
+        distance: &mut [Distance],
+        _work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        distance.fill(Distance::UNKNOWN);
+        Ok(())
+    }
+
+    fn expire(&mut self, _lane: usize) {}
+
     fn attempt(
         &mut self,
         flow: &mut dyn Flow,
@@ -78,54 +137,67 @@ impl Stepper for RungeKutta {
         mut to: Trial<'_>,
         work: &mut [Work],
     ) -> Result<(), FlowError> {
-        let (dim, live) = (from.z.nrows(), from.lanes.len());
+        let live = from.lanes.len();
         to.predicted.fill(f64::NAN);
-        to.edm.fill(f64::NAN);
         to.solved.fill(true);
+        self.slopes[0].as_mut().subcols_mut(0, live).copy_from(from.f);
+        let mut stage = std::mem::replace(&mut self.stage, Mat::new());
         for (i, row) in self.tableau.a.iter().enumerate() {
             for b in 0..live {
                 self.t[b] = from.t[b] + self.tableau.c[i + 1] * from.h[b];
-                for r in 0..dim {
-                    let mut sum = row[0] * from.f[(r, b)];
-                    for j in 1..row.len() {
-                        sum += row[j] * self.slopes[j - 1][(r, b)];
-                    }
-                    self.stage[(r, b)] = from.z[(r, b)] + from.h[b] * sum;
-                }
+                self.combine(row, column(from.z, b), from.h[b], b, stage.col_as_slice_mut(b));
             }
-            let (objective, loss) = self.ignored[..2 * live].split_at_mut(live);
+            let (objective, rest) = self.ignored[..3 * live].split_at_mut(live);
+            let (loss, grad_sq) = rest.split_at_mut(live);
             let at = Point {
                 lanes: from.lanes,
                 t: &self.t[..live],
-                z: self.stage.as_ref().subcols(0, live),
+                z: stage.as_ref().subcols(0, live),
             };
-            let f = self.slopes[i].as_mut().subcols_mut(0, live);
-            let failed = &mut self.failed[..live];
-            flow.eval(
-                at,
-                Values {
-                    f,
-                    objective,
-                    loss,
-                    failed,
-                },
-                work,
-            )?;
+            let values = Values {
+                f: self.slopes[i + 1].as_mut().subcols_mut(0, live),
+                objective,
+                loss,
+                grad_sq,
+                failed: &mut self.failed[..live],
+            };
+            flow.eval(at, values, work)?;
             for b in 0..live {
                 to.solved[b] &= !self.failed[b];
             }
         }
         for b in 0..live {
-            for r in 0..dim {
-                let mut sum = self.tableau.b[0] * from.f[(r, b)];
-                for j in 1..self.tableau.b.len() {
-                    sum += self.tableau.b[j] * self.slopes[j - 1][(r, b)];
-                }
-                to.z[(r, b)] = from.z[(r, b)] + from.h[b] * sum;
-            }
+            self.combine(self.tableau.b, column(from.z, b), from.h[b], b, stage.col_as_slice_mut(b));
+            to.z.as_mut().col_mut(b).copy_from(stage.col(b));
         }
+        self.stage = stage;
         Ok(())
     }
 
+    fn assess(&mut self, from: Start<'_>, end: End<'_>, ratio: &mut [f64]) {
+        let live = from.lanes.len();
+        let last = self.tableau.b.len();
+        self.slopes[last].as_mut().subcols_mut(0, live).copy_from(end.f);
+        let Some(d) = self.tableau.d else {
+            ratio.fill(f64::NAN);
+            return;
+        };
+        let mut err = std::mem::take(&mut self.err);
+        for b in 0..live {
+            self.combine(d, &self.zero, from.h[b], b, &mut err);
+            ratio[b] = self.tolerance.ratio(&err, column(from.z, b), column(end.z, b));
+        }
+        self.err = err;
+    }
+
     fn accepted(&mut self, _lane: usize) {}
+
+    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
+        let Some(dense) = self.tableau.dense else {
+            return hermite(span, theta, z);
+        };
+        let mut weights = vec![0.0; self.slopes.len()];
+        dense(theta, &mut weights);
+        self.combine(&weights, span.z[0], span.h, span.lane, z);
+    }
 }

@@ -1,72 +1,134 @@
 //! The linearly implicit Euler step of pseudo-transient continuation.
 //!
-//! Kelley & Keyes, SIAM J. Numer. Anal. 35(2), 508 (1998). With a Gauss-Newton Jacobian it is Levenberg-Marquardt's step
-//! with damping 1/h: I/h - J is positive definite for every h > 0, so Cholesky needs no pivoting.
+//! Kelley & Keyes, SIAM J. Numer. Anal. 35(2), 508 (1998). With a Gauss-Newton Hessian it is Levenberg-Marquardt's step
+//! with damping 1/h: H + I/h is positive definite for every h > 0, so Cholesky needs no pivoting. A Hessian costs d
+//! products and lives for several steps: in between it follows the gradient by damped secant updates, and a fresh one is
+//! given the last pairs of the old, which know of the second derivatives that Gauss-Newton leaves out.
 
+use super::secant::{damped_bfgs, dot};
+use crate::columns::{column, column_mut};
 use crate::factor::Cholesky;
-use crate::{Flow, FlowError, Lanewise, Point, Start, Stepper, Structure, Trial, Work};
+use crate::{
+    Curvature, Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Structure, Trial, Work, hermite,
+};
 use faer::Mat;
+use std::collections::VecDeque;
 
-/// (I/h - J) s = f(z), z1 = z + s, with a fresh J = df/dz at every accepted point.
+/// When a Hessian is computed anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refresh {
+    /// After so many accepted steps at the latest; 1 makes a fresh one for every step.
+    pub every: u32,
+    /// Secant pairs that a fresh one takes over from the steps before.
+    pub carry: usize,
+}
+
+/// (H + I/h) s = f(z), z1 = z + s, with H close to -df/dz.
 pub struct LinearEuler {
     dim: usize,
-    blocks: Vec<f64>,
-    fresh: Vec<bool>,
-    edm: Vec<f64>,
+    refresh: Refresh,
+    lanes: Vec<Lane>,
     cholesky: Cholesky,
-    stale: Vec<usize>,
-    stale_t: Vec<f64>,
-    stale_z: Mat<f64>,
-    stale_blocks: Vec<f64>,
-    column: Vec<f64>,
-    f: Vec<f64>,
+    stale: Stale,
+    memory: Vec<f64>,
+}
+
+/// The lanes whose Hessian is computed anew, together.
+struct Stale {
+    lanes: Vec<usize>,
+    t: Vec<f64>,
+    z: Mat<f64>,
+    blocks: Vec<f64>,
+}
+
+/// What is kept per lane.
+struct Lane {
+    /// H, `[d, d]`.
+    hessian: Vec<f64>,
+    /// Accepted steps since H was computed; none where it has to be.
+    age: Option<u32>,
+    /// Whether the step at hand was tried already and not accepted.
+    rejected: bool,
+    /// As of H at this point, before it took over any pairs.
+    distance: Distance,
+    /// Of the last accepted steps, oldest first.
+    pairs: VecDeque<Pair>,
+    /// Of the attempt.
+    pending: Pair,
+}
+
+/// A step and the change of the gradient over it, `[d]` each.
+#[derive(Clone)]
+struct Pair {
+    s: Vec<f64>,
+    y: Vec<f64>,
+}
+
+impl Lane {
+    fn new(dim: usize, refresh: Refresh) -> Self {
+        Lane {
+            hessian: vec![0.0; dim * dim],
+            age: None,
+            rejected: false,
+            distance: Distance::UNKNOWN,
+            pairs: VecDeque::with_capacity(refresh.carry + 1),
+            pending: Pair {
+                s: vec![0.0; dim],
+                y: vec![0.0; dim],
+            },
+        }
+    }
+
+    /// Whether H has to be computed before the next step: it is missing or old, or a step with a worn one failed.
+    fn is_stale(&self, refresh: Refresh) -> bool {
+        self.age.is_none_or(|age| age >= refresh.every || (self.rejected && age > 0))
+    }
 }
 
 impl LinearEuler {
     /// A stepper for states of length `dim` and up to `lanes` lanes.
-    pub fn new(dim: usize, lanes: usize) -> Self {
+    pub fn new(refresh: Refresh, dim: usize, lanes: usize) -> Self {
         LinearEuler {
             dim,
-            blocks: vec![0.0; dim * dim * lanes],
-            fresh: vec![false; lanes],
-            edm: vec![f64::NAN; lanes],
+            refresh,
+            lanes: (0..lanes).map(|_| Lane::new(dim, refresh)).collect(),
             cholesky: Cholesky::new(dim),
-            stale: Vec::with_capacity(lanes),
-            stale_t: Vec::with_capacity(lanes),
-            stale_z: Mat::zeros(dim, lanes),
-            stale_blocks: vec![0.0; dim * dim * lanes],
-            column: vec![0.0; dim],
-            f: vec![0.0; dim],
+            stale: Stale {
+                lanes: Vec::with_capacity(lanes),
+                t: Vec::with_capacity(lanes),
+                z: Mat::zeros(dim, lanes),
+                blocks: vec![0.0; dim * dim * lanes],
+            },
+            memory: vec![0.0; dim],
         }
     }
 
-    fn refresh(&mut self, flow: &mut dyn Flow, from: &Start<'_>, work: &mut [Work]) -> Result<(), FlowError> {
-        self.stale.clear();
-        self.stale_t.clear();
-        for (b, &lane) in from.lanes.iter().enumerate() {
-            if !self.fresh[lane] {
-                self.stale_z.as_mut().col_mut(self.stale.len()).copy_from(from.z.col(b));
-                self.stale.push(lane);
-                self.stale_t.push(from.t[b]);
-            }
-        }
-        let (count, size) = (self.stale.len(), self.dim * self.dim);
+    /// Computes the Hessians of the lanes in `stale`.
+    fn compute(&mut self, flow: &mut dyn Flow, from: &Start<'_>, work: &mut [Work]) -> Result<(), FlowError> {
+        let (count, size) = (self.stale.lanes.len(), self.dim * self.dim);
         if count == 0 {
             return Ok(());
         }
         let at = Point {
-            lanes: &self.stale,
-            t: &self.stale_t,
-            z: self.stale_z.as_ref().subcols(0, count),
+            lanes: &self.stale.lanes,
+            t: &self.stale.t,
+            z: self.stale.z.as_ref().subcols(0, count),
         };
-        flow.jacobian(at, &mut self.stale_blocks[..count * size], work)?;
-        for (i, &lane) in self.stale.iter().enumerate() {
-            let block = &self.stale_blocks[i * size..(i + 1) * size];
-            self.blocks[lane * size..(lane + 1) * size].copy_from_slice(block);
-            self.fresh[lane] = true;
-            self.f.iter_mut().enumerate().for_each(|(r, f)| *f = from.f[(r, lane)]);
-            self.edm[lane] = self.cholesky.edm(block, &self.f, &mut self.column);
-            work[lane].factorizations += 1;
+        flow.jacobian(at, Curvature::GaussNewton, &mut self.stale.blocks[..count * size], work)?;
+        for (i, &index) in self.stale.lanes.iter().enumerate() {
+            let lane = &mut self.lanes[index];
+            let block = &self.stale.blocks[i * size..(i + 1) * size];
+            lane.hessian.iter_mut().zip(block).for_each(|(h, j)| *h = -j);
+            lane.age = Some(0);
+            lane.rejected = false;
+            lane.distance = Distance {
+                edm: self.cholesky.edm(&lane.hessian, column(from.f, index), &mut self.memory),
+                fresh: true,
+            };
+            work[index].factorizations += 1;
+            for pair in &lane.pairs {
+                damped_bfgs(&mut lane.hessian, &pair.s, &pair.y, &mut self.memory);
+            }
         }
         Ok(())
     }
@@ -74,14 +136,13 @@ impl LinearEuler {
 
 impl Lanewise for LinearEuler {
     fn admit(&mut self, lane: usize, _sample: usize, _z0: &[f64]) {
-        self.fresh[lane] = false;
+        let lane = &mut self.lanes[lane];
+        (lane.age, lane.rejected, lane.distance) = (None, false, Distance::UNKNOWN);
+        lane.pairs.clear();
     }
 
     fn relocate(&mut self, from: usize, to: usize) {
-        let size = self.dim * self.dim;
-        self.blocks.copy_within(from * size..(from + 1) * size, to * size);
-        self.fresh[to] = self.fresh[from];
-        self.edm[to] = self.edm[from];
+        self.lanes.swap(from, to);
     }
 }
 
@@ -90,39 +151,96 @@ impl Stepper for LinearEuler {
         1
     }
 
-    fn attempt(
+    fn prepare(
         &mut self,
         flow: &mut dyn Flow,
         from: Start<'_>,
-        mut to: Trial<'_>,
+        distance: &mut [Distance],
         work: &mut [Work],
     ) -> Result<(), FlowError> {
-        assert!(
-            flow.structure() == Structure::NegativeSemidefinite,
-            "ptc needs a gradient flow"
-        );
-        self.refresh(flow, &from, work)?;
-        let size = self.dim * self.dim;
-        for (b, &lane) in from.lanes.iter().enumerate() {
-            self.f.iter_mut().enumerate().for_each(|(r, f)| *f = from.f[(r, b)]);
-            self.column.copy_from_slice(&self.f);
-            let damping = 1.0 / from.h[b];
-            let block = &self.blocks[lane * size..(lane + 1) * size];
-            to.solved[b] = self.cholesky.solve(block, damping, &mut self.column);
-            work[lane].factorizations += 1;
-            to.edm[b] = self.edm[lane];
-            let (mut slope, mut square) = (0.0, 0.0);
-            for r in 0..self.dim {
-                slope += self.column[r] * self.f[r];
-                square += self.column[r] * self.column[r];
-                to.z[(r, b)] = from.z[(r, b)] + self.column[r];
+        if flow.structure(Curvature::GaussNewton) != Structure::NegativeSemidefinite {
+            return Err(FlowError("ptc needs a gradient flow".into()));
+        }
+        self.stale.lanes.clear();
+        self.stale.t.clear();
+        for &lane in from.lanes {
+            if self.lanes[lane].is_stale(self.refresh) {
+                let place = self.stale.lanes.len();
+                self.stale.z.as_mut().col_mut(place).copy_from(from.z.col(lane));
+                self.stale.lanes.push(lane);
+                self.stale.t.push(from.t[lane]);
             }
-            to.predicted[b] = 0.5 * (slope + damping * square);
+        }
+        self.compute(flow, &from, work)?;
+        for &index in from.lanes {
+            let lane = &mut self.lanes[index];
+            if lane.distance.edm.is_nan() {
+                let f = column(from.f, index);
+                lane.distance.edm = self.cholesky.edm(&lane.hessian, f, &mut self.memory);
+                work[index].factorizations += 1;
+            }
+            distance[index] = lane.distance;
         }
         Ok(())
     }
 
+    fn expire(&mut self, lane: usize) {
+        self.lanes[lane].age = None;
+    }
+
+    fn attempt(
+        &mut self,
+        _flow: &mut dyn Flow,
+        from: Start<'_>,
+        mut to: Trial<'_>,
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        for &index in from.lanes {
+            let lane = &mut self.lanes[index];
+            let (z, f, damping) = (column(from.z, index), column(from.f, index), 1.0 / from.h[index]);
+            lane.pending.s.copy_from_slice(f);
+            to.solved[index] = self.cholesky.solve(&lane.hessian, damping, &mut lane.pending.s);
+            work[index].factorizations += 1;
+            let s = &lane.pending.s;
+            to.predicted[index] = 0.5 * (dot(s, f) + damping * dot(s, s));
+            let z1 = column_mut(&mut to.z, index);
+            for i in 0..self.dim {
+                z1[i] = z[i] + s[i];
+            }
+            lane.rejected = true;
+        }
+        Ok(())
+    }
+
+    fn assess(&mut self, from: Start<'_>, end: End<'_>, ratio: &mut [f64]) {
+        ratio.fill(f64::NAN);
+        for &index in from.lanes {
+            let slopes = column(from.f, index).iter().zip(column(end.f, index));
+            let y = &mut self.lanes[index].pending.y;
+            y.iter_mut().zip(slopes).for_each(|(y, (f0, f1))| *y = f0 - f1);
+        }
+    }
+
     fn accepted(&mut self, lane: usize) {
-        self.fresh[lane] = false;
+        let lane = &mut self.lanes[lane];
+        lane.rejected = false;
+        lane.distance = Distance::UNKNOWN;
+        lane.age = lane.age.map(|age| age + 1);
+        damped_bfgs(&mut lane.hessian, &lane.pending.s, &lane.pending.y, &mut self.memory);
+        if self.refresh.carry == 0 {
+            return;
+        }
+        let mut pair = if lane.pairs.len() == self.refresh.carry {
+            lane.pairs.pop_front()
+        } else {
+            None
+        };
+        let mut pair = pair.take().unwrap_or_else(|| lane.pending.clone());
+        std::mem::swap(&mut pair, &mut lane.pending);
+        lane.pairs.push_back(pair);
+    }
+
+    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
+        hermite(span, theta, z);
     }
 }

@@ -1,5 +1,7 @@
-//! Implicit methods on gradient flows, whose Jacobian is negative semi-definite.
+//! Implicit methods: one file per step.
 
 mod linear_euler;
+mod secant;
 
-pub use linear_euler::LinearEuler;
+pub use linear_euler::{LinearEuler, Refresh};
+pub use secant::damped_bfgs;
