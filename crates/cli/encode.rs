@@ -8,7 +8,7 @@ use crate::summary::Summary;
 use crate::{output, progress, rows};
 use clap::Args;
 use faer::Mat;
-use gfe_encode::{Block, Record, encode_blocks};
+use gfe_encode::{Block, Record, Trace, encode_blocks};
 use gfe_io::{
     Coordinate, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, InputPath, RowsHash, TracePoint,
     params_sha256,
@@ -52,6 +52,9 @@ pub struct Arguments {
     /// Write time, loss and gradient norm of every accepted step too.
     #[arg(long)]
     trace: bool,
+    /// Write latents, loss and gradient norm at these times instead, as in --trace-at 0,10,100.
+    #[arg(long, value_name = "T,T,...", value_delimiter = ',', conflicts_with = "trace")]
+    trace_at: Vec<f64>,
     /// Pass a dataset with one value per sample through, such as labels; may be repeated.
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
@@ -69,10 +72,10 @@ pub struct Arguments {
 /// How samples are encoded.
 #[derive(Args)]
 pub struct MethodFlags {
-    /// Solver: ptc, amd, euler or rk4. Default: ptc.
+    /// Solver: ptc, amd, euler, rk4 or tsit5. Default: ptc.
     #[arg(long)]
     solver: Option<String>,
-    /// Flow: gradient.
+    /// Flow: gradient, or nesterov (of second order). Default: gradient.
     #[arg(long)]
     flow: Option<String>,
     /// Loss: mse, bce, gaussian or poisson. Default: what the decoder's output means.
@@ -87,12 +90,21 @@ pub struct MethodFlags {
     /// Bound on the gradient norm. Default: 1e-9.
     #[arg(long)]
     gtol: Option<f64>,
-    /// ptc, amd: steps attempted per sample at most. Default: 1000 for ptc, 100000 for amd.
+    /// Steps attempted per sample at most (not euler, rk4). Default: 1000 for ptc, else 100000.
     #[arg(long)]
     max_steps: Option<u32>,
-    /// euler, rk4: number of equal steps to t_end. Default: 10000.
+    /// euler, rk4: number of steps to t_end. Default: 10000.
     #[arg(long)]
     steps: Option<u32>,
+    /// Solvers with error control: relative tolerance. Default: 1e-6.
+    #[arg(long)]
+    rtol: Option<f64>,
+    /// Solvers with error control: absolute tolerance. Default: 1e-8.
+    #[arg(long)]
+    atol: Option<f64>,
+    /// Factor alpha(t) of the flow: constant, or exp_decay (exp(-2 t / t_end)); not ptc. Default: constant.
+    #[arg(long)]
+    alpha: Option<String>,
     /// Initial latents: zeros, fill=C, uniform (in [0, 1), from --seed) or FILE:/DATASET, a row per row of the input.
     #[arg(long)]
     z0: Option<String>,
@@ -121,6 +133,9 @@ impl MethodFlags {
         settings.flag("method.gtol", self.gtol);
         settings.flag("method.max_steps", self.max_steps);
         settings.flag("method.steps", self.steps);
+        settings.flag("method.rtol", self.rtol);
+        settings.flag("method.atol", self.atol);
+        settings.flag("method.alpha", self.alpha.clone());
         settings.flag("method.z0", self.z0.clone());
         settings.flag("method.z0_seed", self.seed);
         settings.flag("method.scale", self.scale);
@@ -145,6 +160,7 @@ impl Arguments {
         settings.flag("encode.rows", self.rows.clone());
         settings.flag("encode.reconstruction", self.reconstruction.then_some(true));
         settings.flag("encode.trace", self.trace.then_some(true));
+        settings.flag("encode.trace_at", (!self.trace_at.is_empty()).then(|| self.trace_at.clone()));
         settings.flag("encode.keep", (!self.keep.is_empty()).then(|| self.keep.clone()));
         settings.flag("encode.fail_above", self.fail_above);
         Ok(settings)
@@ -161,6 +177,7 @@ struct Job {
     output: PathBuf,
     reconstruction: bool,
     trace: bool,
+    trace_at: Vec<f64>,
     keep: Vec<Coordinate>,
     fail_above: f64,
 }
@@ -197,6 +214,7 @@ impl Job {
             z0: method.z0(samples, shape.latent)?,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
             trace: settings.get("encode.trace")?.unwrap_or(false),
+            trace_at: trace_at(&settings, &method)?,
             keep: keep
                 .iter()
                 .map(|name| input.coordinate(name))
@@ -218,7 +236,8 @@ impl Job {
             axes: self.input.axes(),
             reconstruction: self.reconstruction,
             z0: self.z0.constant(),
-            trace: self.trace,
+            trace: self.trace || !self.trace_at.is_empty(),
+            trace_z: !self.trace_at.is_empty(),
             keep: self.keep.clone(),
             statuses: Status::ALL
                 .iter()
@@ -254,6 +273,21 @@ impl Job {
     }
 }
 
+/// Times at which states are asked for: ascending, within the horizon.
+fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> {
+    let times: Vec<f64> = settings.get("encode.trace_at")?.unwrap_or_default();
+    if !times.is_empty() && method.anchors() {
+        let text = "`trace_at` asks for times on the way, and ptc has none: its steps lead to the end alone; take another solver";
+        return Err(CliError::Usage(text.into()));
+    }
+    let ascending = times.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || times.iter().any(|t| !(0.0..=method.t_end()).contains(t)) {
+        let text = format!("`trace_at` is {times:?}: times must ascend and lie between 0 and t_end, {}", method.t_end());
+        return Err(CliError::Usage(text));
+    }
+    Ok(times)
+}
+
 /// The factor of every input value, where one was named.
 pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
     let good: (fn(f64) -> bool, &str) = (|number| number.is_finite() && number != 0.0, "finite and not 0");
@@ -284,9 +318,16 @@ impl Job {
     fn encode(&mut self, writer: &mut EncodedWriter) -> Result<(Summary, String), CliError> {
         let (model, method, rows) = (&self.model, &self.method, self.rows.clone());
         let open = || model.open();
-        let mut encoding = method.encoding(&open);
-        (encoding.reconstruction, encoding.trace) = (self.reconstruction, self.trace);
         let shape = model.shape();
+        let common = self.z0.constant().map(|value| vec![value; shape.latent]);
+        let mut encoding = method.encoding(&open);
+        encoding.reconstruction = self.reconstruction;
+        encoding.common_z0 = common.as_deref();
+        encoding.trace = match (self.trace, &self.trace_at[..]) {
+            (true, _) => Trace::Steps,
+            (false, []) => Trace::None,
+            (false, times) => Trace::At(times),
+        };
         // With more lanes the first worker would take the few rows there are, and the others none.
         encoding.lanes = method.lanes().min(rows.len().div_ceil(method.threads())).max(1);
         let size = (BLOCK_BYTES / (8 * shape.data)).clamp(method.lanes(), 4096.max(method.lanes()));
@@ -328,10 +369,11 @@ impl Job {
 fn trace_of(record: &Record) -> Vec<TracePoint> {
     let steps = record.trace.iter();
     steps
-        .map(|step| TracePoint {
-            t: step.t,
-            loss: step.loss,
-            grad_norm: step.grad_norm,
+        .map(|point| TracePoint {
+            t: point.step.t,
+            loss: point.step.loss,
+            grad_norm: point.step.grad_norm,
+            z: point.z.clone(),
         })
         .collect()
 }

@@ -26,6 +26,19 @@ const fn of_optimizer(name: &'static str, optimizers: &'static [&'static str]) -
     }
 }
 
+/// The solvers that follow the flow in time.
+const FOLLOWING: &[&str] = &["amd", "euler", "rk4", "tsit5"];
+
+/// What a choice is where nobody made it.
+pub fn default_of(choice: &str) -> &'static str {
+    match choice {
+        "method.solver" => "ptc",
+        "method.flow" => "gradient",
+        "method.grid" => "uniform",
+        _ => "rmsprop",
+    }
+}
+
 /// Every key of a run file.
 pub const KEYS: &[Key] = &[
     key("method.flow"),
@@ -33,10 +46,24 @@ pub const KEYS: &[Key] = &[
     key("method.loss"),
     key("method.t_end"),
     key("method.gtol"),
+    Key {
+        name: "method.restart",
+        only: Some(("method.flow", &["nesterov"])),
+    },
+    of_solver("method.alpha", FOLLOWING),
+    of_solver("method.alpha0", FOLLOWING),
     of_solver("method.edm_tol", &["ptc"]),
     of_solver("method.h0", &["ptc"]),
-    of_solver("method.max_steps", &["ptc", "amd"]),
+    of_solver("method.refresh_every", &["ptc"]),
+    of_solver("method.max_steps", &["ptc", "amd", "tsit5"]),
     of_solver("method.steps", &["euler", "rk4"]),
+    of_solver("method.grid", &["euler", "rk4"]),
+    Key {
+        name: "method.log_base",
+        only: Some(("method.grid", &["logarithmic"])),
+    },
+    of_solver("method.rtol", &["tsit5"]),
+    of_solver("method.atol", &["tsit5"]),
     of_solver("method.dt0", &["amd"]),
     of_solver("method.dt_max", &["amd"]),
     of_solver("method.shrink", &["amd"]),
@@ -56,6 +83,7 @@ pub const KEYS: &[Key] = &[
     key("encode.rows"),
     key("encode.reconstruction"),
     key("encode.trace"),
+    key("encode.trace_at"),
     key("encode.keep"),
     key("encode.fail_above"),
     key("decoder.decoder"),

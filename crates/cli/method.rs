@@ -3,10 +3,11 @@
 use crate::error::CliError;
 use crate::settings::Settings;
 use faer::Mat;
-use gfe_encode::{Amd, Encoding, Ptc, Solver, Start};
+use gfe_encode::{Amd, Encoding, Order, Ptc, Rate, Solver, Start, Steps, Trace};
 use gfe_io::{H5Input, InputPath};
 use gfe_model::{DatasetSource, Decoder, LossKind, TargetsMut};
-use gfe_ode::control::{Decrease, Trust};
+use gfe_ode::Tolerance;
+use gfe_ode::control::{Decrease, Grid, Trust};
 use serde_json::{Value, json};
 
 const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
@@ -20,6 +21,8 @@ const THREADS: u64 = 1 << 10;
 /// The settings of a method, checked.
 #[derive(Clone, Debug)]
 pub struct Method {
+    order: Order,
+    rate: Rate,
     solver: Solver,
     loss: LossKind,
     t_end: f64,
@@ -35,27 +38,14 @@ pub struct Method {
 impl Method {
     /// The method of these settings; the loss is `default` where nobody chose one.
     pub fn new(settings: &Settings, default: LossKind) -> Result<Method, CliError> {
-        settings.choice("method.flow", &["gradient"])?;
-        let name = settings.choice("method.solver", &["ptc", "amd", "euler", "rk4"])?;
         let names = LossKind::ALL.map(|kind| kind.loss().name());
         let loss = settings.choice("method.loss", &names)?;
         let loss = LossKind::ALL
             .into_iter()
             .find(|kind| Some(kind.loss().name()) == loss)
             .unwrap_or(default);
-        let count = |key, default| {
-            settings
-                .count(key, default, (1, u64::from(u32::MAX)))
-                .map(|found| found as u32)
-        };
-        let steps = count("method.steps", 10_000)?;
-        let (solver, max_steps) = match name {
-            // One attempt more than steps: rounding never turns the horizon into max_steps.
-            Some("euler") => (Solver::Euler { steps }, steps.saturating_add(1)),
-            Some("rk4") => (Solver::Rk4 { steps }, steps.saturating_add(1)),
-            Some("amd") => (Solver::Amd(amd(settings)?), count("method.max_steps", 100_000)?),
-            _ => (Solver::Ptc(ptc(settings)?), count("method.max_steps", 1000)?),
-        };
+        let (solver, max_steps) = solver(settings)?;
+        let order = order(settings, &solver)?;
         let range: (fn(f64) -> bool, &str) = if solver.anchors() {
             (|tau| tau > 0.0, "positive, or inf")
         } else {
@@ -64,11 +54,14 @@ impl Method {
                 "positive and finite (`inf` is for ptc)",
             )
         };
+        let t_end = settings.number("method.t_end", 1e4, range)?;
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as u64;
         Ok(Method {
+            order,
+            rate: rate(settings, t_end)?,
             solver,
             loss,
-            t_end: settings.number("method.t_end", 1e4, range)?,
+            t_end,
             gtol: settings.number("method.gtol", 1e-9, TOLERANCE)?,
             max_steps,
             z0: settings.get("method.z0")?.unwrap_or_else(|| "zeros".to_owned()),
@@ -83,15 +76,28 @@ impl Method {
         Encoding {
             open,
             loss: self.loss.loss(),
+            order: self.order,
+            rate: self.rate,
+            common_z0: None,
             solver: self.solver,
             t_end: self.t_end,
             gtol: self.gtol,
             max_steps: self.max_steps,
             lanes: self.lanes,
             threads: self.threads,
-            trace: false,
+            trace: Trace::None,
             reconstruction: false,
         }
+    }
+
+    /// Whether the solver goes to the steady state instead of following the flow in time.
+    pub fn anchors(&self) -> bool {
+        self.solver.anchors()
+    }
+
+    /// The horizon.
+    pub fn t_end(&self) -> f64 {
+        self.t_end
     }
 
     /// Lanes per worker.
@@ -144,9 +150,27 @@ impl Method {
         if self.z0 == "uniform" {
             all["z0_seed"] = json!(self.z0_seed);
         }
+        if let Order::Nesterov { restart } = self.order {
+            (all["flow"], all["restart"]) = (json!("nesterov"), json!(restart));
+        }
+        match self.rate {
+            rate if rate == Rate::default() => {}
+            Rate::Constant { alpha0 } => all["alpha0"] = json!(alpha0),
+            Rate::ExpDecay { alpha0, .. } => {
+                (all["alpha"], all["alpha0"]) = (json!("exp_decay"), json!(alpha0));
+            }
+        }
+        let fixed = |with: Steps| match with.grid {
+            Grid::Uniform => json!({"steps": with.steps}),
+            Grid::Logarithmic { base } => json!({"steps": with.steps, "grid": "logarithmic", "log_base": base}),
+        };
         let (name, own) = match self.solver {
-            Solver::Euler { steps } => ("euler", json!({"steps": steps})),
-            Solver::Rk4 { steps } => ("rk4", json!({"steps": steps})),
+            Solver::Euler(steps) => ("euler", fixed(steps)),
+            Solver::Rk4(steps) => ("rk4", fixed(steps)),
+            Solver::Tsit5(Tolerance { rtol, atol }) => (
+                "tsit5",
+                json!({"max_steps": self.max_steps, "rtol": rtol, "atol": atol}),
+            ),
             Solver::Amd(Amd {
                 decrease: rule,
                 loss_slope_tol,
@@ -157,10 +181,16 @@ impl Method {
                     "max_backtracks": rule.max_backtracks, "armijo": rule.armijo, "fallback_dt": rule.fallback_dt,
                     "loss_slope_tol": loss_slope_tol, "settle_fraction": settle_fraction}),
             ),
-            Solver::Ptc(Ptc { trust, edm_tol }) => (
-                "ptc",
-                json!({"max_steps": self.max_steps, "edm_tol": edm_tol, "h0": trust.h0}),
-            ),
+            Solver::Ptc(ptc) => {
+                let mut own = json!({"max_steps": self.max_steps, "edm_tol": ptc.edm_tol});
+                if let Some(h0) = ptc.trust.h0 {
+                    own["h0"] = json!(h0);
+                }
+                if let Some(every) = ptc.refresh_every {
+                    own["refresh_every"] = json!(every);
+                }
+                ("ptc", own)
+            }
         };
         all["solver"] = json!(name);
         if let (Some(all), Value::Object(own)) = (all.as_object_mut(), own) {
@@ -170,14 +200,75 @@ impl Method {
     }
 }
 
+/// The solver and the most steps per sample.
+fn solver(settings: &Settings) -> Result<(Solver, u32), CliError> {
+    let count = |key, default| {
+        settings
+            .count(key, default, (1, u64::from(u32::MAX)))
+            .map(|found| found as u32)
+    };
+    let name = settings.choice("method.solver", &["ptc", "amd", "euler", "rk4", "tsit5"])?;
+    let fixed = || -> Result<(Steps, u32), CliError> {
+        let steps = count("method.steps", 10_000)?;
+        let above: (fn(f64) -> bool, &str) = (|base| base > 1.0 && base.is_finite(), "finite and above 1");
+        let base = settings.number("method.log_base", 10.0, above)?;
+        let grid = match settings.choice("method.grid", &["uniform", "logarithmic"])? {
+            Some("logarithmic") => Grid::Logarithmic { base },
+            _ => Grid::Uniform,
+        };
+        // One attempt more than steps: rounding never turns the horizon into max_steps.
+        Ok((Steps { steps, grid }, steps.saturating_add(1)))
+    };
+    Ok(match name {
+        Some("euler") => fixed().map(|(steps, most)| (Solver::Euler(steps), most))?,
+        Some("rk4") => fixed().map(|(steps, most)| (Solver::Rk4(steps), most))?,
+        Some("tsit5") => (Solver::Tsit5(tolerance(settings)?), count("method.max_steps", 100_000)?),
+        Some("amd") => (Solver::Amd(amd(settings)?), count("method.max_steps", 100_000)?),
+        _ => (Solver::Ptc(ptc(settings)?), count("method.max_steps", 1000)?),
+    })
+}
+
+fn order(settings: &Settings, solver: &Solver) -> Result<Order, CliError> {
+    let restart = settings.get("method.restart")?.unwrap_or(false);
+    match settings.choice("method.flow", &["gradient", "nesterov"])? {
+        Some("nesterov") if solver.anchors() => Err(CliError::Usage(
+            "ptc goes to the steady state, which both flows share: take flow gradient, or another solver for nesterov".into(),
+        )),
+        Some("nesterov") => Ok(Order::Nesterov { restart }),
+        _ => Ok(Order::Gradient),
+    }
+}
+
+fn rate(settings: &Settings, t_end: f64) -> Result<Rate, CliError> {
+    let alpha0 = settings.number("method.alpha0", 1.0, POSITIVE)?;
+    Ok(match settings.choice("method.alpha", &["constant", "exp_decay"])? {
+        Some("exp_decay") => Rate::ExpDecay { alpha0, t_end },
+        _ => Rate::Constant { alpha0 },
+    })
+}
+
+fn tolerance(settings: &Settings) -> Result<Tolerance, CliError> {
+    let default = Tolerance::default();
+    Ok(Tolerance {
+        rtol: settings.number("method.rtol", default.rtol, POSITIVE)?,
+        atol: settings.number("method.atol", default.atol, POSITIVE)?,
+    })
+}
+
 fn ptc(settings: &Settings) -> Result<Ptc, CliError> {
     let default = Ptc::default();
+    let optional = |key| -> Result<Option<u64>, CliError> {
+        let found = settings.count(key, 0, (1, 1 << 30))?;
+        Ok((found > 0).then_some(found))
+    };
+    let h0 = settings.number("method.h0", f64::NAN, POSITIVE)?;
     Ok(Ptc {
         trust: Trust {
-            h0: settings.number("method.h0", default.trust.h0, POSITIVE)?,
+            h0: (!h0.is_nan()).then_some(h0),
             ..default.trust
         },
         edm_tol: settings.number("method.edm_tol", default.edm_tol, TOLERANCE)?,
+        refresh_every: optional("method.refresh_every")?.map(|every| every as u32),
     })
 }
 

@@ -5,7 +5,7 @@
 //! result.
 
 use crate::error::CliError;
-use crate::keys::{KEYS, Key, likeness, nearest};
+use crate::keys::{KEYS, Key, default_of, likeness, nearest};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,8 +112,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Checks that every key has a use under the choices made; `method.solver` is `ptc` and `train.optimizer` `rmsprop`
-    /// where nobody chose.
+    /// Checks that every key has a use under the choices made; [`default_of`] says what they are where nobody chose.
     pub fn check(&self) -> Result<(), CliError> {
         for key in KEYS {
             let (Some((_, origin)), Some((choice, values, made))) = (self.0.get(key.name), self.applies(key)) else {
@@ -138,11 +137,10 @@ impl Settings {
     /// Why a key does not apply: the choice, the values that it asks for, the value made.
     fn applies(&self, key: &Key) -> Option<(&'static str, &'static [&'static str], String)> {
         let (choice, values) = key.only?;
-        let default = if choice == "method.solver" { "ptc" } else { "rmsprop" };
         let made = match self.0.get(choice) {
             Some((Value::String(made), _)) => made.clone(),
             Some(_) => return None,
-            None => default.to_owned(),
+            None => default_of(choice).to_owned(),
         };
         (!values.contains(&made.as_str())).then_some((choice, values, made))
     }

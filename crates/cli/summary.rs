@@ -18,6 +18,7 @@ pub struct Summary {
     worst_edm: f64,
     evaluations: u64,
     units: u64,
+    most_units: u64,
 }
 
 impl Summary {
@@ -34,10 +35,9 @@ impl Summary {
                 self.worst_grad_norm = self.worst_grad_norm.max(record.grad_norm);
                 self.worst_edm = self.worst_edm.max(record.edm);
             }
-            let work = &record.work;
-            self.evaluations += u64::from(work.evaluations);
-            self.units +=
-                u64::from(work.evaluations) + u64::from(work.vjps) + u64::from(work.jvps) + 2 * u64::from(work.hvps);
+            self.evaluations += u64::from(record.work.evaluations);
+            self.units += record.work.units();
+            self.most_units = self.most_units.max(record.work.units());
         }
     }
 
@@ -66,6 +66,7 @@ impl Summary {
             "edm_worst": if self.succeeded > 0 { self.worst_edm } else { f64::NAN },
             "evaluations_per_sample": self.evaluations as f64 / rows,
             "units_per_sample": self.units as f64 / rows,
+            "units_worst": self.most_units,
             "seconds": seconds,
             "samples_per_second": rows / seconds,
         })

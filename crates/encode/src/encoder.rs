@@ -5,12 +5,13 @@
 //! across the edges of blocks, reading and writing happen while others compute, and memory is bounded by the blocks in
 //! flight.
 
-use crate::Solver;
+use crate::gradient_flow::{GradientFlow, Origin};
+use crate::{Rate, Solver};
 use crate::measure::Measure;
 use crate::stream::{Desk, Feed, Stream, Word};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
-use gfe_ode::{FlowError, Method, Status, StepRecord, Work, integrate};
+use gfe_ode::{Flow, FlowError, Method, Momentum, Status, StepRecord, Work, integrate};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -26,6 +27,12 @@ pub struct Encoding<'a> {
     pub open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync),
     /// The loss.
     pub loss: &'a dyn Loss,
+    /// The flow's order.
+    pub order: Order,
+    /// The factor alpha(t).
+    pub rate: Rate,
+    /// Where every sample starts, `[d]`, if all start there: the Jacobian at it is then computed once for all.
+    pub common_z0: Option<&'a [f64]>,
     /// The method.
     pub solver: Solver,
     /// tau, or infinity.
@@ -38,10 +45,44 @@ pub struct Encoding<'a> {
     pub lanes: usize,
     /// Worker threads.
     pub threads: usize,
-    /// Whether every accepted step is recorded.
-    pub trace: bool,
+    /// Which states on the way are recorded.
+    pub trace: Trace<'a>,
     /// Whether D(z) is given beside z.
     pub reconstruction: bool,
+}
+
+/// Which flow is integrated.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Order {
+    /// dz/dt = -alpha grad l.
+    #[default]
+    Gradient,
+    /// d2z/dt2 + (3/t) dz/dt + alpha grad l = 0, see [`gfe_ode::Momentum`].
+    Nesterov {
+        /// Whether the momentum is dropped where it points uphill.
+        restart: bool,
+    },
+}
+
+/// Which states on the way are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Trace<'a> {
+    /// None.
+    #[default]
+    None,
+    /// The end of every accepted step.
+    Steps,
+    /// Those at these times, ascending, with their latents; between steps by the method's own interpolation.
+    At(&'a [f64]),
+}
+
+/// A state on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TracePoint {
+    /// Time, loss and gradient norm.
+    pub step: StepRecord,
+    /// Latent, `[d]`, for times asked for; else empty.
+    pub z: Vec<f64>,
 }
 
 impl Encoding<'_> {
@@ -72,8 +113,10 @@ pub struct Record {
     pub n_valid: u32,
     /// Work done.
     pub work: Work,
-    /// Accepted steps, if asked for.
-    pub trace: Vec<StepRecord>,
+    /// States on the way, if asked for.
+    pub trace: Vec<TracePoint>,
+    /// What the solver says of a failure, where it has more to say than the status.
+    pub message: Option<String>,
 }
 
 impl Record {
@@ -90,6 +133,7 @@ impl Record {
             n_valid: 0,
             work: Work::default(),
             trace: Vec::new(),
+            message: None,
         }
     }
 }
@@ -128,12 +172,16 @@ pub fn encode_blocks<E: From<FlowError>>(
     mut next: impl FnMut() -> Result<Option<Block>, E>,
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<(), E> {
+    let origin = match how.common_z0 {
+        Some(z0) if how.solver.uses_hessians() => Origin::new((how.open)(), params, z0)?,
+        _ => None,
+    };
     let (speak, hear) = mpsc::channel();
     let stream = Stream::new(how, speak);
     std::thread::scope(|scope| {
         for _ in 0..how.threads.max(1) {
             scope.spawn(|| {
-                let result = catch_unwind(AssertUnwindSafe(|| work(how, params, &stream)));
+                let result = catch_unwind(AssertUnwindSafe(|| work(how, params, origin.as_ref(), &stream)));
                 stream.say(Word::Stopped(result));
             });
         }
@@ -210,15 +258,28 @@ fn carry<E: From<FlowError>>(
 }
 
 /// One worker: integrates samples of the stream until it is closed and empty.
-fn work(how: &Encoding<'_>, params: &[f64], stream: &Stream<'_>) -> Result<(), FlowError> {
+fn work(
+    how: &Encoding<'_>,
+    params: &[f64],
+    origin: Option<&Origin>,
+    stream: &Stream<'_>,
+) -> Result<(), FlowError> {
     let decoder = (how.open)();
     let shape = decoder.shape();
     let lanes = how.lanes.max(1);
-    let mut flow = crate::GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes);
-    let mut stepper = how.solver.stepper(shape.latent, lanes);
-    let controller = how.solver.controller(how.t_end);
+    let first_order = GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes)
+        .with_rate(how.rate)
+        .with_origin(origin);
+    let mut flow: Box<dyn Flow + '_> = match how.order {
+        Order::Gradient => Box::new(first_order),
+        Order::Nesterov { restart } => Box::new(Momentum::new(first_order, restart, lanes)),
+    };
     let rules = how.solver.stop(how.gtol, how.loss, shape.data);
     let stop: Vec<_> = rules.iter().map(|rule| &**rule).collect();
+    let mut desk = Desk::new(stream, how.trace, Measure::new(how, params, stream));
+    let mut feed = Feed::new(stream);
+    let mut stepper = how.solver.stepper(&*flow, lanes);
+    let controller = how.solver.controller(how.t_end);
     let method = Method {
         stepper: &mut *stepper,
         controller: &*controller,
@@ -227,9 +288,9 @@ fn work(how: &Encoding<'_>, params: &[f64], stream: &Stream<'_>) -> Result<(), F
         t_end: if how.solver.anchors() { f64::INFINITY } else { how.t_end },
         max_steps: how.max_steps,
         lanes,
+        at: if let Trace::At(times) = how.trace { times } else { &[] },
     };
-    let mut desk = Desk::new(stream, how.trace, Measure::new(how, params, stream));
-    let integrated = integrate(&mut flow, method, &mut Feed::new(stream), &mut desk);
+    let integrated = integrate(&mut *flow, method, &mut feed, &mut desk);
     integrated.and(desk.outcome())
 }
 

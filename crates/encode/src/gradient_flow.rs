@@ -1,11 +1,15 @@
-//! The first-order flow dz/dt = -grad_z [ l(y, D(z)) + |z - z0|^2 / (2 tau) ], its Jacobian with the Gauss-Newton Hessian.
+//! The first-order flow dz/dt = -alpha(t) grad_z [ l(y, D(z)) + |z - z0|^2 / (2 tau) ], its Jacobian with the Gauss-Newton
+//! or the exact Hessian.
 //!
-//! A decoder's columns have the same bits at every width from two on, not at one: a single lane is therefore doubled.
+//! A decoder's columns have the same bits at every width from two on, not at one: a single lane is therefore doubled. What
+//! the forward pass left at a lane's last point is kept, so that products there need no further pass.
 
+use crate::batch::{Batch, Engine};
+use crate::rate::Rate;
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
-use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, Loss, Taped, Targets};
-use gfe_ode::{Flow, FlowError, Lanewise, Point, Structure, Values, Work};
+use faer::{Accum, Mat, Par};
+use gfe_model::{Cols, ColsMut, Decoder, Loss, Targets};
+use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Structure, Values, Work};
 
 /// Tangent columns in one product: enough to fill it, few enough to stay in cache.
 const TANGENT_COLUMNS: usize = 512;
@@ -30,30 +34,52 @@ impl Data for Targets<'_> {
     }
 }
 
+/// D and its Jacobian at a latent where many samples start.
+pub struct Origin {
+    /// The latent, `[d]`.
+    pub z: Vec<f64>,
+    /// dD/dz there, `[D, d]`.
+    pub jacobian: Mat<f64>,
+}
+
+impl Origin {
+    /// Computes them, for one forward pass and d products; `None` where the decoder has no tangents or fails there.
+    pub fn new(decoder: Box<dyn Decoder>, params: &[f64], z: &[f64]) -> Result<Option<Origin>, FlowError> {
+        let shape = decoder.shape();
+        if decoder.tangent().is_none() {
+            return Ok(None);
+        }
+        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent);
+        let mut batch = engine.batch(2);
+        for b in 0..2 {
+            batch.z.col_as_slice_mut(b).copy_from_slice(z);
+        }
+        if !(engine.forward(&mut batch, 0, 2)? && engine.tangents(&batch, 2)?) {
+            return Ok(None);
+        }
+        let jacobian = engine.x_dot.as_ref().subcols(0, shape.latent).to_owned();
+        Ok(Some(Origin { z: z.to_vec(), jacobian }))
+    }
+}
+
 /// The gradient flow of a decoder, a loss and the data of the lanes.
 pub struct GradientFlow<'a> {
-    decoder: Box<dyn Decoder>,
-    params: &'a [f64],
+    engine: Engine<'a>,
     loss: &'a dyn Loss,
     data: &'a dyn Data,
     /// 1/tau of the horizon's term; 0 without one.
     anchor: f64,
+    rate: Rate,
+    origin: Option<&'a Origin>,
     z0: Mat<f64>,
-    y: Mat<f64>,
-    w: Mat<f64>,
+    /// Column = lane: the data, and what the last evaluation left.
+    home: Batch,
+    /// Whether `home` holds a forward pass of its z, per lane.
+    taped: Vec<bool>,
+    /// Gathered columns.
+    part: Batch,
     /// Whether any lane's datum had weights so far; those without then count with weight 1, which changes no bit.
     weighted: bool,
-    z: Mat<f64>,
-    x: Mat<f64>,
-    x_bar: Mat<f64>,
-    z_bar: Mat<f64>,
-    tape: Mat<f64>,
-    part_y: Mat<f64>,
-    part_w: Mat<f64>,
-    z_dot: Mat<f64>,
-    x_dot: Mat<f64>,
-    value: Vec<f64>,
-    scratch: Vec<f64>,
 }
 
 impl<'a> GradientFlow<'a> {
@@ -68,242 +94,330 @@ impl<'a> GradientFlow<'a> {
         let shape = decoder.shape();
         let width = lanes.max(2);
         let tangents = TANGENT_COLUMNS.min(width * shape.latent).max(2 * shape.latent);
+        let engine = Engine::new(decoder, params, width, tangents);
         GradientFlow {
-            params,
             loss,
             data,
             anchor,
+            rate: Rate::default(),
+            origin: None,
             z0: Mat::zeros(shape.latent, width),
-            y: Mat::zeros(shape.data, width),
-            w: Mat::full(shape.data, width, 1.0),
+            home: engine.batch(width),
+            taped: vec![false; width],
+            part: engine.batch(width),
             weighted: false,
-            z: Mat::zeros(shape.latent, width),
-            x: Mat::zeros(shape.data, width),
-            x_bar: Mat::zeros(shape.data, width),
-            z_bar: Mat::zeros(shape.latent, width),
-            tape: Mat::zeros(decoder.tape_len(), width),
-            part_y: Mat::zeros(shape.data, width),
-            part_w: Mat::full(shape.data, width, 1.0),
-            z_dot: Mat::zeros(shape.latent, tangents),
-            x_dot: Mat::zeros(shape.data, tangents),
-            value: vec![0.0; width],
-            scratch: vec![0.0; decoder.scratch_len(width.max(tangents))],
-            decoder,
+            engine,
         }
     }
 
-    /// The decoder's values, `[D, columns]`, of the last evaluation.
-    pub(crate) fn decoded(&self) -> Cols<'_> {
-        self.x.as_ref()
+    /// The same with the factor alpha(t).
+    pub fn with_rate(self, rate: Rate) -> Self {
+        GradientFlow { rate, ..self }
+    }
+
+    /// The same, with the Jacobian known where many samples start.
+    pub fn with_origin(self, origin: Option<&'a Origin>) -> Self {
+        GradientFlow { origin, ..self }
+    }
+
+    /// The decoder's values, `[D]`, of the last evaluation of `lane`.
+    pub(crate) fn decoded(&self, lane: usize) -> &[f64] {
+        self.home.x.col_as_slice(lane)
     }
 
     /// The datum and the weights of `lane`, `[D]` each.
     pub(crate) fn datum(&self, lane: usize) -> (&[f64], Option<&[f64]>) {
-        let w = self.weighted.then(|| self.w.col_as_slice(lane));
-        (self.y.col_as_slice(lane), w)
+        let w = self.weighted.then(|| self.home.w.col_as_slice(lane));
+        (self.home.y.col_as_slice(lane), w)
     }
 
-    /// Copies the columns of a point and of its lanes' data to the front; a single one twice. Gives the width.
+    /// Copies lanes and their data from home to the front of `part`, with the latents of `at`; a single one twice. Gives
+    /// the width.
     fn gather(&mut self, at: &Point<'_>, columns: std::ops::Range<usize>) -> usize {
         let width = columns.len().max(2);
         for i in 0..width {
             let b = columns.start + i.min(columns.len() - 1);
             let lane = at.lanes[b];
-            self.z.as_mut().col_mut(i).copy_from(at.z.col(b));
-            self.part_y.as_mut().col_mut(i).copy_from(self.y.col(lane));
+            self.part.z.as_mut().col_mut(i).copy_from(at.z.col(b));
+            self.part.y.as_mut().col_mut(i).copy_from(self.home.y.col(lane));
             if self.weighted {
-                self.part_w.as_mut().col_mut(i).copy_from(self.w.col(lane));
+                self.part.w.as_mut().col_mut(i).copy_from(self.home.w.col(lane));
             }
         }
         width
     }
 
-    /// x = D(z) and the tape, for the gathered columns; false where the decoder gave no result.
-    fn forward(&mut self, width: usize) -> Result<bool, FlowError> {
-        let at = point(self.params, &self.z, width);
-        let x = self.x.as_mut().subcols_mut(0, width);
-        let tape = self.tape.as_mut().subcols_mut(0, width);
-        outcome(self.decoder.forward(at, x, tape, &mut self.scratch))
-    }
-
-    /// Loss and its gradient in z for the gathered columns.
-    fn gradient(&mut self, width: usize) -> Result<bool, FlowError> {
-        let y = targets((&self.part_y, &self.part_w), self.weighted, width);
-        let x_bar = self.x_bar.as_mut().subcols_mut(0, width);
-        self.loss.eval(
-            self.x.as_ref().subcols(0, width),
-            y,
-            &mut self.value[..width],
-            Some(x_bar),
-        );
-        let at = point(self.params, &self.z, width);
-        let taped = Taped {
-            at,
-            tape: self.tape.as_ref().subcols(0, width),
-        };
-        let x_bar = self.x_bar.as_ref().subcols(0, width);
-        outcome(self.decoder.vjp(
-            taped,
-            x_bar,
-            self.z_bar.as_mut().subcols_mut(0, width),
-            &mut self.scratch,
-        ))
-    }
-
-    /// x_dot = J, column by column, for the gathered columns.
-    fn tangents(&mut self, width: usize) -> Result<bool, FlowError> {
-        let dim = self.z.nrows();
-        self.z_dot.fill(0.0);
-        for b in 0..width {
-            for r in 0..dim {
-                self.z_dot[(r, b * dim + r)] = 1.0;
-            }
+    /// x, tape, loss and its gradient at `at`, left in `home`; false where the decoder gave no result.
+    fn evaluate(&mut self, at: &Point<'_>) -> Result<bool, FlowError> {
+        let count = at.lanes.len();
+        let first = at.lanes[0];
+        for &lane in at.lanes {
+            self.taped[lane] = false;
         }
-        let Some(tangent) = self.decoder.tangent() else {
-            return Err(FlowError(
-                "ptc needs Jacobian-vector products, which this decoder lacks: take solver amd".into(),
-            ));
+        let contiguous = count > 1 && at.lanes[count - 1] == first + count - 1;
+        let done = if contiguous {
+            self.home.z.as_mut().subcols_mut(first, count).copy_from(at.z);
+            self.engine.forward(&mut self.home, first, count)?
+                && self.engine.gradient(self.loss, &mut self.home, (first, count), self.weighted)?
+        } else {
+            let width = self.gather(at, 0..count);
+            let done = self.engine.forward(&mut self.part, 0, width)?
+                && self.engine.gradient(self.loss, &mut self.part, (0, width), self.weighted)?;
+            for (b, &lane) in at.lanes.iter().enumerate() {
+                self.home.take(&self.part, b, lane);
+            }
+            done
         };
-        let at = point(self.params, &self.z, width);
-        let taped = Taped {
-            at,
-            tape: self.tape.as_ref().subcols(0, width),
-        };
-        let z_dot = self.z_dot.as_ref().subcols(0, width * dim);
-        outcome(tangent.jvp(
-            taped,
-            z_dot,
-            self.x_dot.as_mut().subcols_mut(0, width * dim),
-            &mut self.scratch,
-        ))
+        for &lane in at.lanes {
+            self.taped[lane] = done;
+        }
+        Ok(done)
     }
 
-    /// -(J^T diag(l'') J + I/tau) of gathered column `b` into `block`.
-    fn block(&mut self, b: usize, block: &mut [f64]) {
-        let dim = self.z.nrows();
+    /// Makes sure that `home` holds a forward pass at the points of `at`; false where the decoder gave no result.
+    pub(crate) fn pass(&mut self, at: &Point<'_>, work: &mut [Work]) -> Result<bool, FlowError> {
+        let missing = |flow: &Self, b: usize| {
+            let lane = at.lanes[b];
+            !flow.taped[lane] || flow.home.z.col(lane) != at.z.col(b)
+        };
+        let mut all = true;
+        let absent: Vec<usize> = (0..at.lanes.len()).filter(|&b| missing(self, b)).collect();
+        for chunk in absent.chunks(self.part.z.ncols()) {
+            let width = chunk.len().max(2);
+            for i in 0..width {
+                let b = chunk[i.min(chunk.len() - 1)];
+                self.part.z.as_mut().col_mut(i).copy_from(at.z.col(b));
+            }
+            let done = self.engine.forward(&mut self.part, 0, width)?;
+            for (i, &b) in chunk.iter().enumerate() {
+                let lane = at.lanes[b];
+                self.home.take(&self.part, i, lane);
+                self.taped[lane] = done;
+                work[lane].evaluations += 1;
+            }
+            all &= done;
+        }
+        Ok(all)
+    }
+
+    /// Copies the forward passes of some columns of `at` from home to the front of `part`; a single one twice. Gives the
+    /// width.
+    fn gather_passes(&mut self, at: &Point<'_>, columns: std::ops::Range<usize>) -> usize {
+        let width = self.gather(at, columns.clone());
+        for i in 0..width {
+            let lane = at.lanes[columns.start + i.min(columns.len() - 1)];
+            self.part.x.as_mut().col_mut(i).copy_from(self.home.x.col(lane));
+            self.part.tape.as_mut().col_mut(i).copy_from(self.home.tape.col(lane));
+        }
+        width
+    }
+
+    /// Whether every one of these columns lies where many samples start.
+    fn at_origin(&self, at: &Point<'_>, b: usize) -> bool {
+        self.origin
+            .is_some_and(|origin| at.z.col(b).iter().zip(&origin.z).all(|(a, b)| a.to_bits() == b.to_bits()))
+    }
+
+    /// -(alpha J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds l''.
+    fn block(&mut self, b: usize, alpha: f64, block: &mut [f64]) {
+        let dim = self.z0.nrows();
+        let curvature = self.part.x_bar.col_as_slice(b);
         for r in 0..dim {
-            let curvature = self.x_bar.col_as_slice(b);
-            for (x_dot, c) in self.x_dot.col_as_slice_mut(b * dim + r).iter_mut().zip(curvature) {
+            for (x_dot, c) in self.engine.x_dot.col_as_slice_mut(b * dim + r).iter_mut().zip(curvature) {
                 *x_dot *= c.sqrt();
             }
         }
-        let rows = self.x_dot.as_ref().subcols(b * dim, dim);
+        let rows = self.engine.x_dot.as_ref().subcols(b * dim, dim);
         let mut to = ColsMut::from_column_major_slice_mut(block, dim, dim);
-        matmul(to.as_mut(), Accum::Replace, rows.transpose(), rows, -1.0, Par::Seq);
+        matmul(to.as_mut(), Accum::Replace, rows.transpose(), rows, -alpha, Par::Seq);
         for r in 0..dim {
             to[(r, r)] -= self.anchor;
         }
     }
-}
 
-/// The first `width` columns of `z`, without context.
-fn point<'a>(params: &'a [f64], z: &'a Mat<f64>, width: usize) -> At<'a> {
-    At {
-        params,
-        version: 0,
-        z: z.as_ref().subcols(0, width),
-        context: none(width),
+    /// The Gauss-Newton blocks of some columns; x and tape are in `part`, and x_bar holds l''.
+    fn gauss_newton(
+        &mut self,
+        at: &Point<'_>,
+        columns: std::ops::Range<usize>,
+        blocks: &mut [f64],
+        work: &mut [Work],
+    ) -> Result<bool, FlowError> {
+        let dim = self.z0.nrows();
+        let width = columns.len().max(2);
+        let known = columns.clone().all(|b| self.at_origin(at, b));
+        let done = match self.origin {
+            Some(origin) if known => {
+                for b in 0..columns.len() {
+                    let to = self.engine.x_dot.as_mut().subcols_mut(b * dim, dim);
+                    { to }.copy_from(&origin.jacobian);
+                }
+                true
+            }
+            _ => {
+                columns.clone().for_each(|b| work[at.lanes[b]].jvps += dim as u32);
+                self.engine.tangents(&self.part, width)?
+            }
+        };
+        for b in columns.clone() {
+            let alpha = self.rate.at(at.t[b]);
+            self.block(b - columns.start, alpha, &mut blocks[b * dim * dim..(b + 1) * dim * dim]);
+        }
+        Ok(done)
     }
-}
 
-/// The first `width` columns of data and, where they count, of weights.
-fn targets<'a>((y, w): (&'a Mat<f64>, &'a Mat<f64>), weighted: bool, width: usize) -> Targets<'a> {
-    Targets {
-        y: y.as_ref().subcols(0, width),
-        w: weighted.then(|| w.as_ref().subcols(0, width)),
-    }
-}
-
-/// An empty context for `width` columns.
-fn none<'a>(width: usize) -> Cols<'a> {
-    MatRef::from_column_major_slice(&[], 0, width)
-}
-
-/// Whether a decoder call gave a result; what speaks of the whole call fails its columns, a breakdown fails the flow.
-fn outcome(result: Result<(), DecodeError>) -> Result<bool, FlowError> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(DecodeError::Discard(_) | DecodeError::Failed(_)) => Ok(false),
-        Err(error @ DecodeError::Fatal(_)) => Err(FlowError(error.to_string())),
+    /// The exact blocks of some columns, a direction at a time.
+    fn exact(
+        &mut self,
+        at: &Point<'_>,
+        columns: std::ops::Range<usize>,
+        blocks: &mut [f64],
+        work: &mut [Work],
+    ) -> Result<bool, FlowError> {
+        let dim = self.z0.nrows();
+        let width = columns.len().max(2);
+        let mut done = true;
+        for r in 0..dim {
+            self.part.z_dot.as_mut().subcols_mut(0, width).fill(0.0);
+            for b in 0..width {
+                self.part.z_dot[(r, b)] = 1.0;
+            }
+            done &= self.engine.curve(self.loss, &mut self.part, width, (Curvature::Exact, self.weighted))?;
+            for b in columns.clone() {
+                let alpha = self.rate.at(at.t[b]);
+                let to = &mut blocks[b * dim * dim + r * dim..b * dim * dim + (r + 1) * dim];
+                let from = self.part.z_bar.col_as_slice(b - columns.start);
+                to.iter_mut().zip(from).for_each(|(to, h)| *to = -alpha * h);
+                to[r] -= self.anchor;
+                work[at.lanes[b]].jvps += 1;
+                work[at.lanes[b]].hvps += 1;
+            }
+        }
+        Ok(done)
     }
 }
 
 impl Lanewise for GradientFlow<'_> {
     fn admit(&mut self, lane: usize, sample: usize, z0: &[f64]) {
-        let w = self.w.col_as_slice_mut(lane);
-        if self.data.copy(sample, self.y.col_as_slice_mut(lane), w) {
+        let w = self.home.w.col_as_slice_mut(lane);
+        if self.data.copy(sample, self.home.y.col_as_slice_mut(lane), w) {
             self.weighted = true;
         } else {
             w.fill(1.0);
         }
         self.z0.col_as_slice_mut(lane).copy_from_slice(z0);
+        self.taped[lane] = false;
     }
 
     fn relocate(&mut self, from: usize, to: usize) {
-        for matrix in [&mut self.y, &mut self.w, &mut self.z0] {
-            for r in 0..matrix.nrows() {
-                matrix[(r, to)] = matrix[(r, from)];
-            }
-        }
+        self.home.relocate(from, to);
+        let (target, source) = self.z0.as_mut().two_cols_mut(to, from);
+        { target }.copy_from(source);
+        self.taped[to] = self.taped[from];
     }
 }
 
 impl Flow for GradientFlow<'_> {
     fn dim(&self) -> usize {
-        self.z.nrows()
+        self.z0.nrows()
     }
 
     fn eval(&mut self, at: Point<'_>, mut to: Values<'_>, work: &mut [Work]) -> Result<(), FlowError> {
-        let count = at.lanes.len();
-        let width = self.gather(&at, 0..count);
-        let done = self.forward(width)? && self.gradient(width)?;
+        let done = self.evaluate(&at)?;
         for (b, &lane) in at.lanes.iter().enumerate() {
             work[lane].evaluations += 1;
             work[lane].vjps += 1;
             to.failed[b] = !done;
-            to.loss[b] = self.value[b];
-            let mut square = 0.0;
-            for r in 0..self.z.nrows() {
+            to.loss[b] = self.home.value[lane];
+            let alpha = self.rate.at(at.t[b]);
+            let (mut square, mut grad_sq) = (0.0, 0.0);
+            for r in 0..self.z0.nrows() {
                 let distance = at.z[(r, b)] - self.z0[(r, lane)];
                 square += distance * distance;
-                to.f[(r, b)] = -(self.z_bar[(r, b)] + self.anchor * distance);
+                let g = self.home.z_bar[(r, lane)] + self.anchor * distance;
+                grad_sq += g * g;
+                to.f[(r, b)] = -alpha * g;
             }
-            to.objective[b] = self.value[b] + 0.5 * self.anchor * square;
+            to.grad_sq[b] = grad_sq;
+            to.objective[b] = self.home.value[lane] + 0.5 * self.anchor * square;
         }
         Ok(())
     }
 
-    fn jacobian(&mut self, at: Point<'_>, blocks: &mut [f64], work: &mut [Work]) -> Result<(), FlowError> {
+    fn jacobian(
+        &mut self,
+        at: Point<'_>,
+        curvature: Curvature,
+        blocks: &mut [f64],
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
         let dim = self.dim();
-        let chunk = (self.z_dot.ncols() / dim).min(self.z.ncols());
+        let passed = self.pass(&at, work)?;
+        let chunk = (self.engine.x_dot.ncols() / dim).min(self.part.z.ncols());
         let mut first = 0;
         while first < at.lanes.len() {
-            let last = (first + chunk).min(at.lanes.len());
-            let width = self.gather(&at, first..last);
-            let done = self.forward(width)? && self.tangents(width)?;
-            let y = targets((&self.part_y, &self.part_w), self.weighted, width);
-            self.loss.curvature(
-                self.x.as_ref().subcols(0, width),
-                y,
-                self.x_bar.as_mut().subcols_mut(0, width),
-            );
-            for b in first..last {
-                let block = &mut blocks[b * dim * dim..(b + 1) * dim * dim];
-                self.block(b - first, block);
-                if !done {
-                    block.fill(f64::NAN);
+            // Columns whose Jacobian is known are not counted: they stand in chunks of their own.
+            let known = self.at_origin(&at, first);
+            let most = (first + chunk).min(at.lanes.len());
+            let last = (first..most).find(|&b| self.at_origin(&at, b) != known).unwrap_or(most);
+            let width = self.gather_passes(&at, first..last);
+            let done = match curvature {
+                Curvature::GaussNewton => {
+                    self.engine.second(self.loss, &mut self.part, width, self.weighted);
+                    self.gauss_newton(&at, first..last, blocks, work)?
                 }
-                let work = &mut work[at.lanes[b]];
-                work.evaluations += 1;
-                work.jvps += dim as u32;
-                work.jacobians += 1;
+                Curvature::Exact => self.exact(&at, first..last, blocks, work)?,
+            };
+            for b in first..last {
+                work[at.lanes[b]].jacobians += 1;
+                if !(done && passed) {
+                    blocks[b * dim * dim..(b + 1) * dim * dim].fill(f64::NAN);
+                }
             }
             first = last;
         }
         Ok(())
     }
 
-    fn structure(&self) -> Structure {
-        Structure::NegativeSemidefinite
+    fn jvp(
+        &mut self,
+        at: Point<'_>,
+        curvature: Curvature,
+        v: Cols<'_>,
+        mut jv: ColsMut<'_>,
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        let passed = self.pass(&at, work)?;
+        let count = at.lanes.len();
+        let width = self.gather_passes(&at, 0..count);
+        for i in 0..width {
+            self.part.z_dot.as_mut().col_mut(i).copy_from(v.col(i.min(count - 1)));
+        }
+        let done = self.engine.curve(self.loss, &mut self.part, width, (curvature, self.weighted))?;
+        for (b, &lane) in at.lanes.iter().enumerate() {
+            let alpha = self.rate.at(at.t[b]);
+            for r in 0..self.z0.nrows() {
+                let product = alpha * self.part.z_bar[(r, b)] + self.anchor * v[(r, b)];
+                jv[(r, b)] = if done && passed { -product } else { f64::NAN };
+            }
+            work[lane].jvps += 1;
+            match curvature {
+                Curvature::GaussNewton => work[lane].vjps += 1,
+                Curvature::Exact => work[lane].hvps += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn offers(&self, curvature: Curvature) -> bool {
+        let decoder = self.engine.decoder();
+        decoder.tangent().is_some() && (curvature == Curvature::GaussNewton || decoder.second_order().is_some())
+    }
+
+    fn structure(&self, curvature: Curvature) -> Structure {
+        match curvature {
+            Curvature::GaussNewton => Structure::NegativeSemidefinite,
+            Curvature::Exact => Structure::Symmetric,
+        }
     }
 }

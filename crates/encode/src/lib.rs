@@ -2,15 +2,18 @@
 //!
 //! A datum y is encoded by integrating dz/dt = -grad_z l(y, D(z; theta)) from z0 to its steady state, or to a horizon.
 
+mod batch;
 mod encoder;
 mod gradient_flow;
 mod measure;
+mod rate;
 mod solver;
 mod start;
 mod stream;
 pub mod train;
 
-pub use encoder::{Block, Encoded, Encoding, Record, encode, encode_blocks};
-pub use gradient_flow::{Data, GradientFlow};
-pub use solver::{Amd, Ptc, Solver};
+pub use encoder::{Block, Encoded, Encoding, Order, Record, Trace, TracePoint, encode, encode_blocks};
+pub use gradient_flow::{Data, GradientFlow, Origin};
+pub use rate::Rate;
+pub use solver::{Amd, Ptc, Solver, Steps};
 pub use start::Start;

@@ -1,10 +1,11 @@
 //! What is measured at the codes of a finished block: the estimated distance to the minimum, chi-squared, D(z).
 
 use crate::GradientFlow;
-use crate::encoder::{Block, Encoded, Encoding, Record};
+use crate::encoder::{Block, Encoded, Encoding};
 use crate::gradient_flow::Data;
 use faer::Mat;
-use gfe_ode::{Cholesky, Flow, FlowError, Lanewise, Point, Values, Work};
+use gfe_ode::implicit::distances;
+use gfe_ode::{Flow, FlowError, Lanewise, Point, Start, Values, Work};
 
 /// Measures codes with a decoder of its own, opened when the first are there.
 pub(crate) struct Measure<'a> {
@@ -22,11 +23,12 @@ struct Memory {
     loss: Vec<f64>,
     failed: Vec<bool>,
     work: Vec<Work>,
-    blocks: Vec<f64>,
-    solution: Vec<f64>,
+    grad_sq: Vec<f64>,
+    edm: Vec<f64>,
     t: Vec<f64>,
     lanes: Vec<usize>,
-    cholesky: Cholesky,
+    /// Whether the decoder has tangents, without which there is no distance.
+    tangent: bool,
 }
 
 impl Memory {
@@ -38,11 +40,11 @@ impl Memory {
             loss: vec![0.0; lanes],
             failed: vec![false; lanes],
             work: vec![Work::default(); lanes],
-            blocks: vec![0.0; if tangent { dim * dim * lanes } else { 0 }],
-            solution: vec![0.0; dim],
+            grad_sq: vec![0.0; lanes],
+            edm: vec![f64::NAN; lanes],
             t: vec![0.0; lanes],
             lanes: (0..lanes).collect(),
-            cholesky: Cholesky::new(dim),
+            tangent,
         }
     }
 }
@@ -68,31 +70,37 @@ impl<'a> Measure<'a> {
             let flow = GradientFlow::new(decoder, self.params, (how.loss, self.data), how.anchor(), lanes);
             (flow, memory)
         });
-        let (values, tangent) = (block.y.nrows(), !memory.blocks.is_empty());
-        let finite = encoded.records.iter().map(|record| record.loss.is_finite());
-        let done: Vec<usize> = finite
-            .enumerate()
-            .filter_map(|(sample, finite)| finite.then_some(sample))
-            .collect();
-        for samples in done.chunks(lanes) {
-            for (lane, &sample) in samples.iter().enumerate() {
-                memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
-                flow.admit(lane, first + sample, block.z0.col_as_slice(sample));
+        let values = block.y.nrows() as f64;
+        let decode = encoded.reconstruction.is_some() || how.loss.has_chi2();
+        let (known, unknown): (Vec<usize>, Vec<usize>) = (0..encoded.records.len())
+            .filter(|&sample| encoded.records[sample].loss.is_finite())
+            .partition(|&sample| !memory.tangent || encoded.records[sample].edm.is_finite());
+        for (samples, edm) in [(known, false), (unknown, true)] {
+            if !(decode || edm) {
+                continue;
             }
-            memory.measure(flow, samples.len(), tangent)?;
-            for (lane, &sample) in samples.iter().enumerate() {
-                let record = &mut encoded.records[sample];
-                if tangent {
-                    record.edm = values as f64 * memory.edm(lane);
+            for samples in samples.chunks(lanes) {
+                for (lane, &sample) in samples.iter().enumerate() {
+                    memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
+                    flow.admit(lane, first + sample, block.z0.col_as_slice(sample));
                 }
-                let x = flow.decoded().col(lane);
-                let x: Vec<f64> = x.iter().copied().collect();
-                let (y, w) = flow.datum(lane);
-                record.chi2 = how.loss.chi2(&x, y, w);
-                add_work(record, &memory.work[lane]);
-                if let Some(to) = &mut encoded.reconstruction {
-                    let to = to.col_as_slice_mut(sample);
-                    to.iter_mut().zip(&x).for_each(|(to, x)| *to = how.loss.data_units(*x));
+                memory.measure(flow, samples.len(), edm)?;
+                for (lane, &sample) in samples.iter().enumerate() {
+                    let record = &mut encoded.records[sample];
+                    if edm {
+                        record.edm = values * memory.edm[lane];
+                    }
+                    record.work += memory.work[lane];
+                    if !decode {
+                        continue;
+                    }
+                    let x = flow.decoded(lane);
+                    let (y, w) = flow.datum(lane);
+                    record.chi2 = how.loss.chi2(x, y, w);
+                    if let Some(to) = &mut encoded.reconstruction {
+                        let to = to.col_as_slice_mut(sample);
+                        to.iter_mut().zip(x).for_each(|(to, x)| *to = how.loss.data_units(*x));
+                    }
                 }
             }
         }
@@ -101,39 +109,32 @@ impl<'a> Measure<'a> {
 }
 
 impl Memory {
-    /// The flow and, with `tangent`, its Jacobian in the first `count` lanes; the flow's last values are those at z.
-    fn measure(&mut self, flow: &mut GradientFlow<'_>, count: usize, tangent: bool) -> Result<(), FlowError> {
+    /// The decoder at the first `count` lanes and, with `distance`, the estimated distance to the minimum there.
+    fn measure(&mut self, flow: &mut GradientFlow<'_>, count: usize, distance: bool) -> Result<(), FlowError> {
         self.work.fill(Work::default());
         let at = Point {
             lanes: &self.lanes[..count],
             t: &self.t[..count],
             z: self.z.as_ref().subcols(0, count),
         };
-        if tangent {
-            let dim = self.z.nrows();
-            flow.jacobian(at, &mut self.blocks[..count * dim * dim], &mut self.work)?;
+        if !distance {
+            return flow.pass(&at, &mut self.work).map(|_| ());
         }
         let to = Values {
             f: self.f.as_mut().subcols_mut(0, count),
             objective: &mut self.objective[..count],
             loss: &mut self.loss[..count],
+            grad_sq: &mut self.grad_sq[..count],
             failed: &mut self.failed[..count],
         };
-        flow.eval(at, to, &mut self.work)
+        flow.eval(at, to, &mut self.work)?;
+        let from = Start {
+            lanes: at.lanes,
+            t: at.t,
+            h: at.t,
+            z: at.z,
+            f: self.f.as_ref().subcols(0, count),
+        };
+        distances(flow, &from, &mut self.edm[..count], &mut self.work)
     }
-
-    fn edm(&mut self, lane: usize) -> f64 {
-        let size = self.z.nrows() * self.z.nrows();
-        let block = &self.blocks[lane * size..(lane + 1) * size];
-        self.work[lane].factorizations += 1;
-        self.cholesky.edm(block, self.f.col_as_slice(lane), &mut self.solution)
-    }
-}
-
-fn add_work(record: &mut Record, work: &Work) {
-    record.work.evaluations += work.evaluations;
-    record.work.vjps += work.vjps;
-    record.work.jvps += work.jvps;
-    record.work.jacobians += work.jacobians;
-    record.work.factorizations += work.factorizations;
 }

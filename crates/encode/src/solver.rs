@@ -1,11 +1,11 @@
 //! The solvers by name, with their settings and defaults.
 
 use gfe_model::Loss;
-use gfe_ode::Stepper;
-use gfe_ode::control::{Decrease, Fixed, StepController, Trust};
-use gfe_ode::explicit::{EULER, RK4, RungeKutta};
-use gfe_ode::implicit::LinearEuler;
+use gfe_ode::control::{Decrease, Fixed, Grid, Pi, StepController, Trust};
+use gfe_ode::explicit::{EULER, RK4, RungeKutta, SemiImplicit, TSIT5};
+use gfe_ode::implicit::{DENSE, LinearEuler, MatrixFreeEuler};
 use gfe_ode::stop::{Edm, GradNorm, LossSlope, Terminator};
+use gfe_ode::{Flow, Stepper, Tolerance};
 
 /// Settings of the adaptive minimize-distance solver; the defaults are the authors' MNIST runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Ptc {
     pub trust: Trust,
     /// Bound on the estimated distance to the minimum; 0 switches the rule off.
     pub edm_tol: f64,
+    /// Accepted steps after which a Hessian is computed anew; see [`LinearEuler::new`].
+    pub refresh_every: Option<u32>,
 }
 
 impl Default for Ptc {
@@ -42,24 +44,30 @@ impl Default for Ptc {
         Ptc {
             trust: Trust::default(),
             edm_tol: 1e-3,
+            refresh_every: None,
         }
     }
+}
+
+/// A fixed grid of steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steps {
+    /// Number of steps to `t_end`.
+    pub steps: u32,
+    /// Their spacing.
+    pub grid: Grid,
 }
 
 /// Which method integrates the flow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Solver {
-    /// Explicit Euler with `steps` equal steps.
-    Euler {
-        /// Number of steps to `t_end`.
-        steps: u32,
-    },
-    /// The classical Runge-Kutta method with `steps` equal steps.
-    Rk4 {
-        /// Number of steps to `t_end`.
-        steps: u32,
-    },
-    /// Explicit Euler under the decrease rule.
+    /// Explicit Euler on a fixed grid.
+    Euler(Steps),
+    /// The classical Runge-Kutta method on a fixed grid.
+    Rk4(Steps),
+    /// Tsitouras' pair of orders 5 and 4, its error within these tolerances.
+    Tsit5(Tolerance),
+    /// Explicit Euler under the decrease rule; semi-implicit Euler for the flow of second order.
     Amd(Amd),
     /// Linearly implicit Euler to the steady state, or to the end of one backward Euler step of length `t_end`.
     Ptc(Ptc),
@@ -71,19 +79,32 @@ impl Solver {
         matches!(self, Solver::Ptc(_))
     }
 
-    pub(crate) fn stepper(&self, dim: usize, lanes: usize) -> Box<dyn Stepper> {
+    /// Whether the solver computes Hessians from all d directions.
+    pub(crate) fn uses_hessians(&self) -> bool {
+        matches!(self, Solver::Ptc(_))
+    }
+
+    pub(crate) fn stepper(&self, flow: &dyn Flow, lanes: usize) -> Box<dyn Stepper> {
+        let dim = flow.dim();
+        let explicit = |tableau| Box::new(RungeKutta::new(tableau, Tolerance::default(), dim, lanes));
         match self {
-            Solver::Euler { .. } | Solver::Amd(_) => Box::new(RungeKutta::new(&EULER, dim, lanes)),
-            Solver::Rk4 { .. } => Box::new(RungeKutta::new(&RK4, dim, lanes)),
-            Solver::Ptc(_) => Box::new(LinearEuler::new(dim, lanes)),
+            Solver::Amd(_) if flow.inertial().is_some() => Box::new(SemiImplicit::new(dim)),
+            Solver::Euler(_) | Solver::Amd(_) => explicit(&EULER),
+            Solver::Rk4(_) => explicit(&RK4),
+            Solver::Tsit5(tolerance) => Box::new(RungeKutta::new(&TSIT5, *tolerance, dim, lanes)),
+            Solver::Ptc(_) if dim > DENSE => Box::new(MatrixFreeEuler::new(dim, lanes)),
+            Solver::Ptc(ptc) => Box::new(LinearEuler::new(ptc.refresh_every, dim, lanes)),
         }
     }
 
     pub(crate) fn controller(&self, t_end: f64) -> Box<dyn StepController> {
         match self {
-            Solver::Euler { steps } | Solver::Rk4 { steps } => Box::new(Fixed {
-                h: t_end / f64::from(*steps),
+            Solver::Euler(Steps { steps, grid }) | Solver::Rk4(Steps { steps, grid }) => Box::new(Fixed {
+                t_end,
+                steps: *steps,
+                grid: *grid,
             }),
+            Solver::Tsit5(tolerance) => Box::new(Pi::new(*tolerance)),
             Solver::Amd(amd) => Box::new(amd.decrease),
             Solver::Ptc(ptc) => Box::new(ptc.trust),
         }
@@ -92,7 +113,7 @@ impl Solver {
     pub(crate) fn stop(&self, gtol: f64, loss: &dyn Loss, values: usize) -> Vec<Box<dyn Terminator>> {
         let mut rules: Vec<Box<dyn Terminator>> = vec![Box::new(GradNorm { gtol })];
         match self {
-            Solver::Euler { .. } | Solver::Rk4 { .. } => {}
+            Solver::Euler(_) | Solver::Rk4(_) | Solver::Tsit5(_) => {}
             Solver::Amd(amd) => rules.push(Box::new(LossSlope {
                 loss_slope_tol: amd.loss_slope_tol,
                 settle_fraction: amd.settle_fraction,

@@ -1,6 +1,6 @@
 //! What the workers of one encoding share: the samples of the blocks in flight and their results.
 
-use crate::encoder::{Block, Encoded, Encoding, Record, Shared};
+use crate::encoder::{Block, Encoded, Encoding, Record, Shared, Trace, TracePoint};
 use crate::gradient_flow::Data;
 use crate::measure::Measure;
 use faer::Mat;
@@ -200,7 +200,10 @@ impl Queue for Feed<'_> {
         };
         drop(state);
         let loaded = self.stream.block_of(sample);
-        z0.copy_from_slice(loaded.block.z0.col_as_slice(sample - loaded.first));
+        let from = loaded.block.z0.col_as_slice(sample - loaded.first);
+        let (positions, velocities) = z0.split_at_mut(from.len());
+        positions.copy_from_slice(from);
+        velocities.fill(0.0);
         Next::Sample(sample)
     }
 }
@@ -208,13 +211,13 @@ impl Queue for Feed<'_> {
 /// Where one worker puts results; whoever brings the last of a block measures its codes.
 pub(crate) struct Desk<'a> {
     stream: &'a Stream<'a>,
-    trace: bool,
+    trace: Trace<'a>,
     measure: Measure<'a>,
     outcome: Result<(), FlowError>,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(stream: &'a Stream<'a>, trace: bool, measure: Measure<'a>) -> Self {
+    pub(crate) fn new(stream: &'a Stream<'a>, trace: Trace<'a>, measure: Measure<'a>) -> Self {
         Desk {
             stream,
             trace,
@@ -234,14 +237,18 @@ impl ResultSink for Desk<'_> {
         let loaded = self.stream.block_of(result.sample);
         let column = result.sample - loaded.first;
         let mut results = locked(&loaded.results);
-        results.encoded.z.col_as_slice_mut(column).copy_from_slice(result.z);
+        let z = results.encoded.z.col_as_slice_mut(column);
+        // A flow of second order keeps its velocities behind the positions.
+        z.copy_from_slice(&result.z[..z.len()]);
         let record = &mut results.encoded.records[column];
         record.status = result.status;
         record.t = result.t;
         record.loss = result.loss;
         record.loss_initial = result.loss_initial;
         record.grad_norm = result.grad_norm;
+        record.edm = result.edm * loaded.block.y.nrows() as f64;
         record.work = result.work;
+        record.message = result.message.map(str::to_owned);
         results.left -= 1;
         if results.left > 0 {
             return;
@@ -254,12 +261,19 @@ impl ResultSink for Desk<'_> {
         self.stream.finish(loaded);
     }
 
-    fn stepped(&mut self, step: &StepRecord) {
-        if self.trace {
-            let loaded = self.stream.block_of(step.sample);
-            let mut results = locked(&loaded.results);
-            results.encoded.records[step.sample - loaded.first].trace.push(*step);
+    fn stepped(&mut self, step: &StepRecord, z: &[f64]) {
+        if self.trace == Trace::None {
+            return;
         }
+        let loaded = self.stream.block_of(step.sample);
+        let latent = loaded.block.z0.nrows();
+        let z = match self.trace {
+            Trace::At(_) => z[..latent].to_vec(),
+            _ => Vec::new(),
+        };
+        let mut results = locked(&loaded.results);
+        let trace = &mut results.encoded.records[step.sample - loaded.first].trace;
+        trace.push(TracePoint { step: *step, z });
     }
 }
 

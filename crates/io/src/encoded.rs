@@ -146,12 +146,17 @@ impl EncodedWriter {
             )?;
             let points = || traces.iter().flatten();
             let (first, count) = (self.traced, points().count());
-            let columns = [
-                ("obs", (first..first + count).map(|i| i as f64).collect()),
-                ("trace_t", points().map(|point| point.t).collect()),
-                ("trace_loss", points().map(|point| point.loss).collect()),
-                ("trace_grad_norm", points().map(|point| point.grad_norm).collect()),
+            let latent = [self.layout.latent];
+            let mut columns: Vec<(&str, &[usize], Vec<f64>)> = vec![
+                ("obs", &[], (first..first + count).map(|i| i as f64).collect()),
+                ("trace_t", &[], points().map(|point| point.t).collect()),
+                ("trace_loss", &[], points().map(|point| point.loss).collect()),
+                ("trace_grad_norm", &[], points().map(|point| point.grad_norm).collect()),
             ];
+            if self.layout.trace_z {
+                let z = points().flat_map(|point| point.z.iter().copied()).collect();
+                columns.push(("trace_z", &latent, z));
+            }
             output.append(&columns, first)?;
             self.traced += count;
         }

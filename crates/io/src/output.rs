@@ -106,15 +106,17 @@ impl Output {
         self.with(|file| file.dataset(name)?.write_slice(&array, Hyperslab::from(slab)))
     }
 
-    /// Appends `values` to the growing datasets of the same length, one after the other; reserves their space first.
-    pub(crate) fn append(&mut self, columns: &[(&str, Vec<f64>)], start: usize) -> Result<(), IoError> {
-        let bytes: usize = columns.iter().map(|(_, values)| size_of_val(values.as_slice())).sum();
+    /// Appends columns (name, values of an entry, entries one after another) of the same length to growing datasets of
+    /// `start` entries; reserves their space first.
+    pub(crate) fn append(&mut self, columns: &[(&str, &[usize], Vec<f64>)], start: usize) -> Result<(), IoError> {
+        let bytes: usize = columns.iter().map(|(.., values)| size_of_val(values.as_slice())).sum();
         // A chunk is allocated whole, however little of it is filled.
         self.reserve((2 * bytes) as u64 + columns.len() as u64 * GROWING_CHUNK as u64 * 8)?;
-        for (name, values) in columns {
-            let end = start + values.len();
-            self.with(|file| file.dataset(name)?.resize(end))?;
-            self.put(name, start, &[], values.clone())?;
+        for (name, entry, values) in columns {
+            let end = start + values.len() / entry.iter().product::<usize>().max(1);
+            let shape: Vec<usize> = std::iter::once(end).chain(entry.iter().copied()).collect();
+            self.with(|file| file.dataset(name)?.resize(shape))?;
+            self.put(name, start, entry, values.clone())?;
         }
         Ok(())
     }

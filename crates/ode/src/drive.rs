@@ -1,6 +1,6 @@
 //! The integration loop: admit, attempt, judge, retire.
 
-use crate::control::{Evidence, StepController, Verdict};
+use crate::control::{Evidence, First, StepController, Verdict};
 use crate::first::first_steps;
 use crate::state::State;
 use crate::stop::Terminator;
@@ -179,6 +179,7 @@ fn prepare(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> R
             .prepare(flow, state.start(), &mut distance[..state.live], &mut work);
         (state.distance, state.work) = (distance, work);
         prepared?;
+        scale_first_steps(state, method);
         let mut doubtful = false;
         for lane in 0..state.live {
             state.status[lane] = state.check(method, lane);
@@ -190,6 +191,20 @@ fn prepare(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> R
         }
         if !doubtful {
             return Ok(());
+        }
+    }
+}
+
+/// Sets the first step of lanes whose controller left it to the curvature.
+fn scale_first_steps(state: &mut State, method: &Method<'_>) {
+    let First::Scaled(factor) = method.controller.first() else {
+        return;
+    };
+    for lane in 0..state.live {
+        if state.h[lane].is_nan() {
+            let curvature = state.distance[lane].curvature;
+            let h = factor / curvature;
+            state.h[lane] = if h > 0.0 && h.is_finite() { h } else { factor };
         }
     }
 }

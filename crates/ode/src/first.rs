@@ -22,6 +22,11 @@ pub(crate) fn first_steps(
             state.h[first..last].fill(h);
             return Ok(());
         }
+        // Once the stepper has seen the curvature.
+        First::Scaled(_) => {
+            state.h[first..last].fill(f64::NAN);
+            return Ok(());
+        }
         First::Estimated(tolerance) => tolerance,
     };
     if first == last {

@@ -14,6 +14,7 @@ mod first;
 mod flow;
 pub mod implicit;
 mod lane;
+mod momentum;
 pub mod problems;
 mod state;
 mod status;
@@ -25,6 +26,7 @@ pub use drive::{Method, Next, Queue, ResultSink, Retired, StepRecord, integrate}
 pub use factor::Cholesky;
 pub use flow::{Curvature, Flow, FlowError, Inertial, Point, Structure, Values};
 pub use lane::{History, Lanewise, Work};
+pub use momentum::Momentum;
 pub use status::Status;
 pub use stepper::{Distance, End, Span, Start, Stepper, Trial, hermite};
 pub use tolerance::Tolerance;

@@ -9,6 +9,8 @@ pub struct Distance {
     pub edm: f64,
     /// Whether H is that of this very point.
     pub fresh: bool,
+    /// g^T H g / g^T g, of which only the first step is made; NaN where it is not known.
+    pub curvature: f64,
 }
 
 impl Distance {
@@ -16,6 +18,7 @@ impl Distance {
     pub const UNKNOWN: Distance = Distance {
         edm: f64::NAN,
         fresh: false,
+        curvature: f64::NAN,
     };
 }
 

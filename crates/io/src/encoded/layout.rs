@@ -35,8 +35,10 @@ pub struct EncodedLayout {
     pub reconstruction: bool,
     /// Every component of every initial latent; without it they are written, a row per sample.
     pub z0: Option<f64>,
-    /// Whether every accepted step is written.
+    /// Whether states on the way are written: time, loss and gradient norm.
     pub trace: bool,
+    /// Whether their latents are written too.
+    pub trace_z: bool,
     /// What is passed through.
     pub keep: Vec<Coordinate>,
     /// Code and name of every status that a row can have.
@@ -117,7 +119,7 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         lay_out_reconstruction(file, (n, &layout.axes), &mut attachments)?;
     }
     if layout.trace {
-        lay_out_traces(file, n, &mut attachments)?;
+        lay_out_traces(file, layout, &mut attachments)?;
     }
     attachments.finish(file)?;
     let plots: [(&str, &str, &[&str]); 2] = [
@@ -196,10 +198,10 @@ pub(crate) fn lay_out_reconstruction(
     attachments.attach(file, "reconstruction", &used)
 }
 
-/// Contiguous ragged arrays after the CF conventions: the steps of all samples one after another, and their numbers.
-fn lay_out_traces(file: &File, samples: usize, attachments: &mut Attachments) -> hdf5::Result<()> {
-    let sizes = empty::<u32>(file, "trace_row_size", &[samples])?;
-    text(&sizes, "long_name", "accepted steps of each sample in the traces")?;
+/// Contiguous ragged arrays after the CF conventions: the states of all samples one after another, and their numbers.
+fn lay_out_traces(file: &File, layout: &EncodedLayout, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let sizes = empty::<u32>(file, "trace_row_size", &[layout.samples])?;
+    text(&sizes, "long_name", "states of each sample in the traces")?;
     text(&sizes, "sample_dimension", "obs")?;
     attachments.attach(file, "trace_row_size", &names(&["sample"]))?;
     let growing = |name: &str| {
@@ -211,13 +213,23 @@ fn lay_out_traces(file: &File, samples: usize, attachments: &mut Attachments) ->
     };
     scales::mark(&growing("obs")?, "obs")?;
     for (name, long_name) in [
-        ("trace_t", "flow time after an accepted step"),
+        ("trace_t", "flow time"),
         ("trace_loss", "loss there"),
         ("trace_grad_norm", "norm of the gradient there"),
     ] {
         let column = growing(name)?;
         text(&column, "long_name", long_name)?;
         attachments.attach(file, name, &names(&["obs"]))?;
+    }
+    if layout.trace_z {
+        let latents = file
+            .new_dataset::<f64>()
+            .with_dcpl(|creation| creation.obj_track_times(false))
+            .chunk((GROWING_CHUNK.div_ceil(layout.latent), layout.latent))
+            .shape((0.., layout.latent))
+            .create("trace_z")?;
+        text(&latents, "long_name", "latent there")?;
+        attachments.attach(file, "trace_z", &names(&["obs", "latent"]))?;
     }
     Ok(())
 }

@@ -44,15 +44,17 @@ pub struct EncodedRow {
     pub factorizations: u32,
 }
 
-/// An accepted step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A state on the way: the end of an accepted step, or one at a time asked for.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TracePoint {
-    /// Flow time at its end.
+    /// Flow time.
     pub t: f64,
     /// Loss there.
     pub loss: f64,
     /// Norm of the gradient there.
     pub grad_norm: f64,
+    /// Latent there, `[d]`, where the layout has them.
+    pub z: Vec<f64>,
 }
 
 /// Consecutive rows of the output.
@@ -66,7 +68,7 @@ pub struct EncodedRows<'a> {
     pub z0: Option<Cols<'a>>,
     /// Reconstructions in the data's own units, `[D, rows]`; needed where the layout has them.
     pub reconstruction: Option<Cols<'a>>,
-    /// Accepted steps of each row; needed where the layout has traces.
+    /// States on the way of each row; needed where the layout has traces.
     pub traces: Option<&'a [Vec<TracePoint>]>,
     /// Rows of the input that they are, for what is passed through.
     pub input: Range<usize>,

@@ -169,6 +169,7 @@ fn traces_initial_latents_and_an_axis_coordinates_are_written() {
     let mut with = EncodedLayout {
         z0: None,
         trace: true,
+        trace_z: true,
         ..layout()
     };
     with.axes[0].values = Some(vec![380.5, 750.25]);
@@ -176,6 +177,7 @@ fn traces_initial_latents_and_an_axis_coordinates_are_written() {
         t,
         loss: 2.0 * t,
         grad_norm: 0.1,
+        z: vec![t, -t],
     };
     let traces = [vec![point(1.0), point(2.0)], vec![], vec![point(3.0)]];
     let (z, x) = ([0.5; 6], [0.0; 24]);
@@ -198,6 +200,7 @@ fn traces_initial_latents_and_an_axis_coordinates_are_written() {
     assert_eq!(reals("trace_row_size"), [2.0, 0.0, 1.0]);
     assert_eq!(reals("trace_t"), [1.0, 2.0, 3.0]);
     assert_eq!(reals("trace_loss"), [2.0, 4.0, 6.0]);
+    assert_eq!(reals("trace_z"), [1.0, -1.0, 2.0, -2.0, 3.0, -3.0]);
     assert_eq!(reals("z0"), [0.5; 6]);
     assert_eq!(reals("y"), [380.5, 750.25]);
 }

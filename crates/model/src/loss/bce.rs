@@ -39,6 +39,10 @@ impl Loss for Bce {
         f64::NAN
     }
 
+    fn has_chi2(&self) -> bool {
+        false
+    }
+
     fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum> {
         admit_values(y, w, (0.0, 1.0), "[0, 1]")
     }

@@ -24,6 +24,10 @@ impl Loss for Gaussian {
         squares(x, y, w)
     }
 
+    fn has_chi2(&self) -> bool {
+        true
+    }
+
     fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum> {
         admit_values(y, w, (f64::MIN, f64::MAX), "the finite numbers")
     }

@@ -54,6 +54,8 @@ pub trait Loss: Send + Sync {
     fn curvature(&self, x: Cols<'_>, y: Targets<'_>, diagonal: ColsMut<'_>);
     /// chi-squared of one sample: sum w (y - x)^2, or Pearson's for counts; NaN where the loss has none.
     fn chi2(&self, x: &[f64], y: &[f64], w: Option<&[f64]>) -> f64;
+    /// Whether the loss has a chi-squared.
+    fn has_chi2(&self) -> bool;
     /// Whether one datum can be encoded under this loss.
     fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum>;
     /// The decoded value in the data's own units: x itself, sigmoid(x) or exp(x).

@@ -33,6 +33,10 @@ impl Loss for Poisson {
         sum
     }
 
+    fn has_chi2(&self) -> bool {
+        true
+    }
+
     fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum> {
         admit_values(y, w, (0.0, f64::MAX), "the counts: 0 or more")
     }

@@ -85,6 +85,9 @@ pub enum Verdict {
 pub enum First {
     /// It is known.
     Given(f64),
+    /// So many times 1/kappa, kappa the curvature that the stepper found along the first slope: see
+    /// [`Distance::curvature`](crate::Distance::curvature).
+    Scaled(f64),
     /// From the slopes at z0 and at the end of a small Euler step, which costs an evaluation, so that the error of a step
     /// comes near these tolerances.
     Estimated(Tolerance),

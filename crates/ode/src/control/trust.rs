@@ -9,8 +9,9 @@ use crate::{History, Status};
 /// Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999), eq. 2.21.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trust {
-    /// The first step.
-    pub h0: f64,
+    /// The first step; without it 30/kappa, kappa the curvature along the first gradient: a step that does not depend on the
+    /// scales of latents and loss. 30 by trial on three decoders of handwritten digits; 3 to 100 cost at most a tenth more.
+    pub h0: Option<f64>,
     /// The largest step; beyond it 1/h is lost in rounding.
     pub h_max: f64,
     /// The smallest step, below which the lane gives up.
@@ -20,7 +21,7 @@ pub struct Trust {
 impl Default for Trust {
     fn default() -> Self {
         Trust {
-            h0: 1e3,
+            h0: None,
             h_max: 1e15,
             h_min: 1e-15,
         }
@@ -29,7 +30,7 @@ impl Default for Trust {
 
 impl StepController for Trust {
     fn first(&self) -> First {
-        First::Given(self.h0)
+        self.h0.map_or(First::Scaled(30.0), First::Given)
     }
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {

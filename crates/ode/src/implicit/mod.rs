@@ -1,7 +1,11 @@
 //! Implicit methods: one file per step.
 
+mod distance;
 mod linear_euler;
+mod matrix_free;
 mod secant;
 
-pub use linear_euler::{LinearEuler, Refresh};
-pub use secant::damped_bfgs;
+pub use distance::{DENSE, distances};
+pub use linear_euler::LinearEuler;
+pub use matrix_free::{ConjugateGradients, MatrixFreeEuler, System};
+pub use secant::{damped_bfgs, scaled_bfgs};

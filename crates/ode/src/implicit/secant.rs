@@ -27,6 +27,27 @@ pub fn damped_bfgs(h: &mut [f64], s: &[f64], y: &[f64], memory: &mut [f64]) {
     }
 }
 
+/// The least factor by which [`scaled_bfgs`] scales.
+const LEAST: f64 = 0.5;
+
+/// The same after a scaling of the whole `h` by s^T y / s^T h s, where that lies below 1, and by 1/2 at the least.
+///
+/// Where the curvature along the step has fallen it has as a rule fallen elsewhere too: the second derivative of a cross
+/// entropy, say, falls with every logit. Nocedal & Yuan, Math. Program. 61, 19 (1993), on Oren's and Luenberger's scaling.
+pub fn scaled_bfgs(h: &mut [f64], s: &[f64], y: &[f64], memory: &mut [f64]) {
+    let factor = dot(s, y) / quadratic_form(h, s);
+    if factor < 1.0 {
+        let factor = factor.max(LEAST);
+        h.iter_mut().for_each(|h| *h *= factor);
+    }
+    damped_bfgs(h, s, y, memory);
+}
+
+/// s^T h s, for `h` `[d, d]`.
+pub(crate) fn quadratic_form(h: &[f64], s: &[f64]) -> f64 {
+    h.chunks(s.len()).zip(s).map(|(row, s_i)| s_i * dot(row, s)).sum()
+}
+
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

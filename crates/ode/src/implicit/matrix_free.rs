@@ -1,0 +1,354 @@
+//! The linearly implicit Euler step without a Jacobian: truncated conjugate gradients on Gauss-Newton products.
+//!
+//! For states too long for a d x d matrix per lane. The system is solved only as well as the step deserves: to the forcing
+//! term of Eisenstat & Walker, SIAM J. Sci. Comput. 17, 16 (1996), choice 2.
+
+use super::secant::dot;
+use crate::columns::{column, column_mut};
+use crate::{Curvature, Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Trial, Work, hermite};
+use faer::Mat;
+
+/// Their gamma and alpha, and the bounds of the forcing term.
+const GAMMA: f64 = 0.9;
+const ALPHA: f64 = 2.0;
+const FORCING: [f64; 2] = [1e-6, 0.5];
+/// Relative residual at which the estimated distance to the minimum is good to a few percent.
+pub(super) const DISTANCE: f64 = 0.1;
+
+/// Batched conjugate gradients for (H + shift I) s = f with H = -df/dz, each lane with its own shift and end.
+pub struct ConjugateGradients {
+    s: Mat<f64>,
+    r: Mat<f64>,
+    p: Mat<f64>,
+    /// Gathered directions and points, and what the flow makes of them.
+    v: Mat<f64>,
+    jv: Mat<f64>,
+    z: Mat<f64>,
+    lanes: Vec<usize>,
+    t: Vec<f64>,
+    rr: Vec<f64>,
+    good: Vec<bool>,
+}
+
+/// One lane's system.
+#[derive(Clone, Copy)]
+pub struct System {
+    /// The lane, and its column in the batch.
+    pub lane: usize,
+    /// Added to the diagonal of H.
+    pub shift: f64,
+    /// |residual| over |f| at which it is solved.
+    pub residual: f64,
+}
+
+impl ConjugateGradients {
+    /// Memory for states of length `dim` in up to `lanes` lanes.
+    pub fn new(dim: usize, lanes: usize) -> Self {
+        let matrix = || Mat::zeros(dim, lanes);
+        ConjugateGradients {
+            s: matrix(),
+            r: matrix(),
+            p: matrix(),
+            v: matrix(),
+            jv: matrix(),
+            z: matrix(),
+            lanes: Vec::with_capacity(lanes),
+            t: Vec::with_capacity(lanes),
+            rr: vec![0.0; lanes],
+            good: vec![false; lanes],
+        }
+    }
+
+    /// The solution of the last call for `lane`, `[d]`; `None` where it is not finite.
+    pub fn solution(&self, lane: usize) -> Option<&[f64]> {
+        self.good[lane].then(|| self.s.col_as_slice(lane))
+    }
+
+    /// Solves the systems at the states and slopes of `from`; at most d products for each.
+    pub fn solve(
+        &mut self,
+        flow: &mut dyn Flow,
+        from: &Start<'_>,
+        systems: &[System],
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        let dim = from.z.nrows();
+        for system in systems {
+            let lane = system.lane;
+            self.s.col_as_slice_mut(lane).fill(0.0);
+            self.r.col_as_slice_mut(lane).copy_from_slice(column(from.f, lane));
+            self.p.col_as_slice_mut(lane).copy_from_slice(column(from.f, lane));
+            self.rr[lane] = dot(column(from.f, lane), column(from.f, lane));
+            self.good[lane] = self.rr[lane].is_finite();
+        }
+        let mut active: Vec<System> = systems.to_vec();
+        for _ in 0..dim {
+            active.retain(|system| {
+                let f = column(from.f, system.lane);
+                self.good[system.lane] && self.rr[system.lane].sqrt() > system.residual * dot(f, f).sqrt()
+            });
+            if active.is_empty() {
+                break;
+            }
+            self.product(flow, from, &active, work)?;
+            active.retain(|system| self.advance(system));
+        }
+        Ok(())
+    }
+
+    /// jv = (df/dz) p of the active lanes.
+    fn product(
+        &mut self,
+        flow: &mut dyn Flow,
+        from: &Start<'_>,
+        active: &[System],
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        self.lanes.clear();
+        self.t.clear();
+        for (i, system) in active.iter().enumerate() {
+            self.lanes.push(system.lane);
+            self.t.push(from.t[system.lane]);
+            self.v.as_mut().col_mut(i).copy_from(self.p.col(system.lane));
+            self.z.as_mut().col_mut(i).copy_from(from.z.col(system.lane));
+        }
+        let count = active.len();
+        let at = Point {
+            lanes: &self.lanes,
+            t: &self.t,
+            z: self.z.as_ref().subcols(0, count),
+        };
+        let jv = self.jv.as_mut().subcols_mut(0, count);
+        flow.jvp(at, Curvature::GaussNewton, self.v.as_ref().subcols(0, count), jv, work)?;
+        // From here on a product is in the column of its lane; lanes ascend, so that copies from the back lose none.
+        for (i, system) in active.iter().enumerate().rev() {
+            if i != system.lane {
+                let (to, from) = self.jv.as_mut().two_cols_mut(system.lane, i);
+                { to }.copy_from(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// f^T H f / f^T f of some lanes, for a product each, into `curvature`.
+    pub fn curvature(
+        &mut self,
+        flow: &mut dyn Flow,
+        from: &Start<'_>,
+        systems: &[System],
+        (curvature, work): (&mut [f64], &mut [Work]),
+    ) -> Result<(), FlowError> {
+        if systems.is_empty() {
+            return Ok(());
+        }
+        for system in systems {
+            self.p.col_as_slice_mut(system.lane).copy_from_slice(column(from.f, system.lane));
+        }
+        self.product(flow, from, systems, work)?;
+        for system in systems {
+            let (f, jv) = (column(from.f, system.lane), self.jv.col_as_slice(system.lane));
+            curvature[system.lane] = -dot(f, jv) / dot(f, f);
+        }
+        Ok(())
+    }
+
+    /// One iteration of a lane; false where it cannot go on.
+    fn advance(&mut self, system: &System) -> bool {
+        let lane = system.lane;
+        let (p, jv) = (self.p.col_as_slice(lane), self.jv.col_as_slice(lane));
+        let curvature = system.shift * dot(p, p) - dot(p, jv);
+        if curvature.is_nan() {
+            self.good[lane] = false;
+            return false;
+        }
+        // H is semi-definite: a direction without curvature is one that the data do not determine.
+        if curvature <= f64::MIN_POSITIVE {
+            return false;
+        }
+        let step = self.rr[lane] / curvature;
+        let (s, r) = (self.s.col_as_slice_mut(lane), self.r.col_as_slice_mut(lane));
+        for i in 0..s.len() {
+            s[i] += step * p[i];
+            r[i] -= step * (system.shift * p[i] - jv[i]);
+        }
+        let rr = dot(self.r.col_as_slice(lane), self.r.col_as_slice(lane));
+        let beta = rr / self.rr[lane];
+        self.rr[lane] = rr;
+        let (p, r) = (self.p.col_as_slice_mut(lane), self.r.col_as_slice(lane));
+        p.iter_mut().zip(r).for_each(|(p, r)| *p = r + beta * *p);
+        true
+    }
+}
+
+/// (H~ + I/h) s = f(z), z1 = z + s, to the forcing term of each lane.
+pub struct MatrixFreeEuler {
+    solver: ConjugateGradients,
+    lanes: Vec<Lane>,
+    systems: Vec<System>,
+    curvature: Vec<f64>,
+}
+
+/// What is kept per lane.
+#[derive(Clone, Copy)]
+struct Lane {
+    /// |f| at the start of the last step, for the forcing term; NaN before one.
+    before: f64,
+    forcing: f64,
+    distance: Distance,
+    /// The distance has to be computed.
+    expired: bool,
+    /// |f|^2 at the start and at the end of the attempt, and (1/2) s^T f.
+    squares: [f64; 2],
+    decrease: f64,
+}
+
+const NEW: Lane = Lane {
+    before: f64::NAN,
+    forcing: FORCING[1],
+    distance: Distance::UNKNOWN,
+    expired: false,
+    squares: [f64::NAN; 2],
+    decrease: f64::NAN,
+};
+
+impl MatrixFreeEuler {
+    /// A stepper for states of length `dim` and up to `lanes` lanes.
+    pub fn new(dim: usize, lanes: usize) -> Self {
+        MatrixFreeEuler {
+            solver: ConjugateGradients::new(dim, lanes),
+            lanes: vec![NEW; lanes],
+            systems: Vec::with_capacity(lanes),
+            curvature: vec![f64::NAN; lanes],
+        }
+    }
+}
+
+impl Lanewise for MatrixFreeEuler {
+    fn admit(&mut self, lane: usize, _sample: usize, _z0: &[f64]) {
+        self.lanes[lane] = NEW;
+    }
+
+    fn relocate(&mut self, from: usize, to: usize) {
+        self.lanes[to] = self.lanes[from];
+    }
+}
+
+impl Stepper for MatrixFreeEuler {
+    fn order(&self) -> u32 {
+        1
+    }
+
+    fn prepare(
+        &mut self,
+        flow: &mut dyn Flow,
+        from: Start<'_>,
+        distance: &mut [Distance],
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        self.systems.clear();
+        for &lane in from.lanes {
+            if self.lanes[lane].expired {
+                self.systems.push(System {
+                    lane,
+                    shift: 0.0,
+                    residual: DISTANCE,
+                });
+            }
+        }
+        self.solver.solve(flow, &from, &self.systems, work)?;
+        for system in &self.systems {
+            let lane = &mut self.lanes[system.lane];
+            lane.expired = false;
+            let solution = self.solver.solution(system.lane);
+            lane.distance = Distance {
+                edm: solution.map_or(f64::NAN, |s| 0.5 * dot(s, column(from.f, system.lane))),
+                fresh: true,
+                ..lane.distance
+            };
+        }
+        self.systems.clear();
+        let new = |lane: &Lane| lane.before.is_nan() && lane.distance.curvature.is_nan();
+        for &lane in from.lanes.iter().filter(|&&lane| new(&self.lanes[lane])) {
+            self.systems.push(System {
+                lane,
+                shift: 0.0,
+                residual: 1.0,
+            });
+        }
+        let to = (&mut self.curvature[..], work);
+        self.solver.curvature(flow, &from, &self.systems, to)?;
+        for system in &self.systems {
+            self.lanes[system.lane].distance.curvature = self.curvature[system.lane];
+        }
+        for (&lane, to) in from.lanes.iter().zip(distance) {
+            *to = self.lanes[lane].distance;
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, lane: usize) {
+        self.lanes[lane].expired = true;
+    }
+
+    fn attempt(
+        &mut self,
+        flow: &mut dyn Flow,
+        from: Start<'_>,
+        mut to: Trial<'_>,
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        self.systems.clear();
+        for &index in from.lanes {
+            let lane = &mut self.lanes[index];
+            let norm = dot(column(from.f, index), column(from.f, index)).sqrt();
+            if lane.before.is_finite() {
+                let safeguard = GAMMA * lane.forcing.powf(ALPHA);
+                let forcing = GAMMA * (norm / lane.before).powf(ALPHA);
+                lane.forcing = if safeguard > 0.1 { forcing.max(safeguard) } else { forcing };
+                lane.forcing = lane.forcing.clamp(FORCING[0], FORCING[1]);
+            }
+            self.systems.push(System {
+                lane: index,
+                shift: 1.0 / from.h[index],
+                residual: lane.forcing,
+            });
+        }
+        self.solver.solve(flow, &from, &self.systems, work)?;
+        for (b, &index) in from.lanes.iter().enumerate() {
+            let (z, f) = (column(from.z, b), column(from.f, b));
+            let solution = self.solver.solution(index);
+            to.solved[b] = solution.is_some();
+            let Some(s) = solution else { continue };
+            let decrease = dot(s, f);
+            to.predicted[b] = 0.5 * (decrease + dot(s, s) / from.h[b]);
+            self.lanes[index].decrease = 0.5 * decrease;
+            for (z1, (z, s)) in column_mut(&mut to.z, b).iter_mut().zip(z.iter().zip(s)) {
+                *z1 = z + s;
+            }
+        }
+        Ok(())
+    }
+
+    fn assess(&mut self, from: Start<'_>, end: End<'_>, ratio: &mut [f64]) {
+        ratio.fill(f64::NAN);
+        for (b, &lane) in from.lanes.iter().enumerate() {
+            self.lanes[lane].squares = [from.f, end.f].map(|f| dot(column(f, b), column(f, b)));
+        }
+    }
+
+    /// The distance at the new point is guessed from the change of the gradient: good enough to ask for a fresh one.
+    fn accepted(&mut self, lane: usize) {
+        let lane = &mut self.lanes[lane];
+        let [start, end] = lane.squares;
+        lane.before = start.sqrt();
+        lane.distance = Distance {
+            edm: lane.decrease * end / start,
+            fresh: false,
+            ..lane.distance
+        };
+    }
+
+    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
+        hermite(span, theta, z);
+    }
+}
