@@ -1,7 +1,7 @@
 //! The reference decoder, trained by the authors' own program, against their trajectories and against the floor.
 
 use faer::{Mat, MatRef};
-use gfe_encode::{Amd, Encoded, Encoding, Ptc, Record, Solver, encode};
+use gfe_encode::{Amd, Encoded, Encoding, Order, Ptc, Rate, Record, Solver, Trace, encode};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
 use gfe_model::{Decoder, LossKind, Targets};
@@ -45,6 +45,9 @@ impl Reference {
         let mut how = Encoding {
             open: &open,
             loss: LossKind::Bce.loss(),
+            order: Order::default(),
+            rate: Rate::default(),
+            common_z0: None,
             solver: Solver::Ptc(Ptc {
                 edm_tol: 0.0,
                 ..Ptc::default()
@@ -54,7 +57,7 @@ impl Reference {
             max_steps: 1000,
             lanes: 40,
             threads: 2,
-            trace: false,
+            trace: Trace::None,
             reconstruction: false,
         };
         change(&mut how);
@@ -148,10 +151,10 @@ fn amd_follows_the_authors_trajectories() {
                     },
                     ..Amd::default()
                 });
-                (how.t_end, how.gtol, how.trace) = (1e4, 1e-9, true);
+                (how.t_end, how.gtol, how.trace) = (1e4, 1e-9, Trace::Steps);
             });
             let record = &encoded.records[0];
-            let losses: Vec<f64> = record.trace.iter().map(|step| step.loss).collect();
+            let losses: Vec<f64> = record.trace.iter().map(|point| point.step.loss).collect();
             let last = |losses: &[f64]| *losses.last().expect("at least one step");
             if dt_max == 10.0 {
                 assert_eq!(losses.len(), theirs.len());

@@ -8,7 +8,7 @@ use crate::summary::Summary;
 use crate::{output, progress, rows};
 use clap::Args;
 use faer::Mat;
-use gfe_encode::{Block, Record, Trace, encode_blocks};
+use gfe_encode::{Block, Record, Trace, WarmStart, encode_blocks};
 use gfe_io::{
     Coordinate, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, H5Input, InputPath, RowsHash, TracePoint,
     params_sha256,
@@ -46,6 +46,9 @@ pub struct Arguments {
     /// Rows A..B of the input, B excluded. Default: all.
     #[arg(long)]
     rows: Option<String>,
+    /// ptc: start at the linear regression of codes on data that the model file holds; the horizon stays tied to z0.
+    #[arg(long)]
+    warm_start: bool,
     /// Write D(z) too, in the data's own units.
     #[arg(long)]
     reconstruction: bool,
@@ -72,7 +75,7 @@ pub struct Arguments {
 /// How samples are encoded.
 #[derive(Args)]
 pub struct MethodFlags {
-    /// Solver: ptc, amd, euler, rk4 or tsit5. Default: ptc.
+    /// Solver: ptc, amd, euler, rk4, tsit5, tsit45, tr_bdf2, esdirk34 or bdf. Default: ptc.
     #[arg(long)]
     solver: Option<String>,
     /// Flow: gradient, or nesterov (of second order). Default: gradient.
@@ -102,6 +105,10 @@ pub struct MethodFlags {
     /// Solvers with error control: absolute tolerance. Default: 1e-8.
     #[arg(long)]
     atol: Option<f64>,
+    /// Hessian: gauss_newton, or exact (ptc: near the end). Default: gauss_newton for ptc, else exact where the decoder
+    /// has second-order products; only for ptc, tr_bdf2, esdirk34, bdf.
+    #[arg(long)]
+    hessian: Option<String>,
     /// Factor alpha(t) of the flow: constant, or exp_decay (exp(-2 t / t_end)); not ptc. Default: constant.
     #[arg(long)]
     alpha: Option<String>,
@@ -135,6 +142,7 @@ impl MethodFlags {
         settings.flag("method.steps", self.steps);
         settings.flag("method.rtol", self.rtol);
         settings.flag("method.atol", self.atol);
+        settings.flag("method.hessian", self.hessian.clone());
         settings.flag("method.alpha", self.alpha.clone());
         settings.flag("method.z0", self.z0.clone());
         settings.flag("method.z0_seed", self.seed);
@@ -158,6 +166,7 @@ impl Arguments {
         settings.flag("encode.model", self.model.clone());
         settings.flag("encode.output", self.output.clone());
         settings.flag("encode.rows", self.rows.clone());
+        settings.flag("encode.warm_start", self.warm_start.then_some(true));
         settings.flag("encode.reconstruction", self.reconstruction.then_some(true));
         settings.flag("encode.trace", self.trace.then_some(true));
         settings.flag("encode.trace_at", (!self.trace_at.is_empty()).then(|| self.trace_at.clone()));
@@ -174,6 +183,7 @@ struct Job {
     input: H5Input,
     rows: std::ops::Range<usize>,
     z0: Z0,
+    warm_start: Option<WarmStart>,
     output: PathBuf,
     reconstruction: bool,
     trace: bool,
@@ -197,7 +207,11 @@ impl Job {
             settings.defaults(training)?;
         }
         settings.check()?;
-        let method = Method::new(&settings, model.config().output.loss())?;
+        let method = Method::new(&settings, &*model.open(), model.config().output.loss())?;
+        let warm_start = match settings.get("encode.warm_start")? {
+            Some(true) => Some(model.warm_start(&path)?),
+            _ => None,
+        };
         let input = H5Input::open(&InputPath::parse(&input), scale(&settings)?)?;
         let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
         if values != shape.data {
@@ -212,6 +226,7 @@ impl Job {
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
             z0: method.z0(samples, shape.latent)?,
+            warm_start,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
             trace: settings.get("encode.trace")?.unwrap_or(false),
             trace_at: trace_at(&settings, &method)?,
@@ -251,10 +266,13 @@ impl Job {
     }
 
     /// How the output came about; `rows_sha256` is of the data as they were read.
-    fn notes(&self, rows_sha256: &str) -> Vec<(String, String)> {
+    fn notes(&self, rows_sha256: &str, summary: &Summary) -> Vec<(String, String)> {
         let (input, shape) = (self.input.path(), self.input.shape());
         let mut config = self.method.json();
         config["scale"] = json!(self.input.scale());
+        if self.warm_start.is_some() {
+            config["warm_start"] = json!(true);
+        }
         let from = json!({"path": input.file, "dataset": input.dataset, "samples": shape.samples,
             "shape": shape.dims.iter().map(|dim| dim.len).collect::<Vec<_>>(),
             "dims": shape.dims.iter().map(|dim| &dim.name).collect::<Vec<_>>(),
@@ -269,6 +287,8 @@ impl Job {
             note("input", from),
             note("decoder", decoder),
             note("environment", environment),
+            note("shared_work", summary.shared_json()),
+            note("messages", summary.messages_json()),
         ]
     }
 }
@@ -301,7 +321,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let start = Instant::now();
     let mut writer = EncodedWriter::create(&job.output, &job.layout())?;
     let (summary, rows_sha256) = job.encode(&mut writer)?;
-    writer.finish(&job.notes(&rows_sha256))?;
+    writer.finish(&job.notes(&rows_sha256, &summary))?;
     let elapsed = start.elapsed();
     if arguments.json {
         let mut told = summary.json(elapsed);
@@ -322,7 +342,7 @@ impl Job {
         let common = self.z0.constant().map(|value| vec![value; shape.latent]);
         let mut encoding = method.encoding(&open);
         encoding.reconstruction = self.reconstruction;
-        encoding.common_z0 = common.as_deref();
+        encoding.common_z0 = if self.warm_start.is_some() { None } else { common.as_deref() };
         encoding.trace = match (self.trace, &self.trace_at[..]) {
             (true, _) => Trace::Steps,
             (false, []) => Trace::None,
@@ -333,6 +353,7 @@ impl Job {
         let size = (BLOCK_BYTES / (8 * shape.data)).clamp(method.lanes(), 4096.max(method.lanes()));
         let mut blocks = rows.clone().step_by(size);
         let (input, z0, mut hash) = (&mut self.input, &mut self.z0, RowsHash::default());
+        let warm_start = self.warm_start.as_ref();
         let next = || -> Result<Option<Block>, CliError> {
             let Some(first) = blocks.next() else { return Ok(None) };
             let ids: Vec<usize> = (first..rows.end.min(first + size)).collect();
@@ -340,12 +361,13 @@ impl Job {
             input.read(&ids, TargetsMut { y: y.as_mut(), w: None })?;
             hash.push(y.as_ref());
             let z0 = z0.read(&ids, shape.latent)?;
-            Ok(Some(Block { y, w: None, z0 }))
+            let start = warm_start.map(|warm| warm.starts(y.as_ref()));
+            Ok(Some(Block { y, w: None, z0, start }))
         };
         let (mut summary, mut row) = (Summary::default(), rows.start);
         let bar = progress::bar(rows.len() as u64, "samples");
-        encode_blocks(&encoding, &model.params, next, |block, encoded| {
-            summary.add(&encoded);
+        let shared = encode_blocks(&encoding, &model.params, next, |block, encoded| {
+            summary.add(&encoded, row);
             let records = encoded.records.iter().zip(row..);
             let records: Vec<EncodedRow> = records.map(|(record, row)| row_of(record, row)).collect();
             let traces: Vec<Vec<TracePoint>> = encoded.records.iter().map(trace_of).collect();
@@ -361,6 +383,7 @@ impl Job {
             bar.inc(records.len() as u64);
             Ok::<(), CliError>(())
         })?;
+        summary.share(shared);
         bar.finish_and_clear();
         Ok((summary, hash.finish()))
     }

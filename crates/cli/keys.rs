@@ -27,7 +27,11 @@ const fn of_optimizer(name: &'static str, optimizers: &'static [&'static str]) -
 }
 
 /// The solvers that follow the flow in time.
-const FOLLOWING: &[&str] = &["amd", "euler", "rk4", "tsit5"];
+const FOLLOWING: &[&str] = &["amd", "euler", "rk4", "tsit5", "tsit45", "tr_bdf2", "esdirk34", "bdf"];
+/// Those with error control.
+const TO_TOLERANCE: &[&str] = &["tsit5", "tsit45", "tr_bdf2", "esdirk34", "bdf"];
+/// Those without a grid of steps.
+const ADAPTIVE: &[&str] = &["ptc", "amd", "tsit5", "tsit45", "tr_bdf2", "esdirk34", "bdf"];
 
 /// What a choice is where nobody made it.
 pub fn default_of(choice: &str) -> &'static str {
@@ -55,15 +59,16 @@ pub const KEYS: &[Key] = &[
     of_solver("method.edm_tol", &["ptc"]),
     of_solver("method.h0", &["ptc"]),
     of_solver("method.refresh_every", &["ptc"]),
-    of_solver("method.max_steps", &["ptc", "amd", "tsit5"]),
+    of_solver("method.hessian", &["ptc", "tr_bdf2", "esdirk34", "bdf"]),
+    of_solver("method.max_steps", ADAPTIVE),
     of_solver("method.steps", &["euler", "rk4"]),
     of_solver("method.grid", &["euler", "rk4"]),
     Key {
         name: "method.log_base",
         only: Some(("method.grid", &["logarithmic"])),
     },
-    of_solver("method.rtol", &["tsit5"]),
-    of_solver("method.atol", &["tsit5"]),
+    of_solver("method.rtol", TO_TOLERANCE),
+    of_solver("method.atol", TO_TOLERANCE),
     of_solver("method.dt0", &["amd"]),
     of_solver("method.dt_max", &["amd"]),
     of_solver("method.shrink", &["amd"]),
@@ -81,6 +86,7 @@ pub const KEYS: &[Key] = &[
     key("encode.model"),
     key("encode.output"),
     key("encode.rows"),
+    of_solver("encode.warm_start", &["ptc"]),
     key("encode.reconstruction"),
     key("encode.trace"),
     key("encode.trace_at"),

@@ -3,11 +3,13 @@
 use crate::error::CliError;
 use crate::settings::Settings;
 use faer::Mat;
-use gfe_encode::{Amd, Encoding, Order, Ptc, Rate, Solver, Start, Steps, Trace};
+use gfe_encode::{Amd, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Start, Steps, Trace};
 use gfe_io::{H5Input, InputPath};
 use gfe_model::{DatasetSource, Decoder, LossKind, TargetsMut};
-use gfe_ode::Tolerance;
 use gfe_ode::control::{Decrease, Grid, Trust};
+use gfe_ode::diffsol::Scheme;
+use gfe_ode::implicit::DENSE;
+use gfe_ode::{Curvature, Tolerance};
 use serde_json::{Value, json};
 
 const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
@@ -36,15 +38,15 @@ pub struct Method {
 }
 
 impl Method {
-    /// The method of these settings; the loss is `default` where nobody chose one.
-    pub fn new(settings: &Settings, default: LossKind) -> Result<Method, CliError> {
+    /// The method of these settings for this decoder; the loss is `default` where nobody chose one.
+    pub fn new(settings: &Settings, decoder: &dyn Decoder, default: LossKind) -> Result<Method, CliError> {
         let names = LossKind::ALL.map(|kind| kind.loss().name());
         let loss = settings.choice("method.loss", &names)?;
         let loss = LossKind::ALL
             .into_iter()
             .find(|kind| Some(kind.loss().name()) == loss)
             .unwrap_or(default);
-        let (solver, max_steps) = solver(settings)?;
+        let (solver, max_steps) = solver(settings, decoder)?;
         let order = order(settings, &solver)?;
         let range: (fn(f64) -> bool, &str) = if solver.anchors() {
             (|tau| tau > 0.0, "positive, or inf")
@@ -181,6 +183,17 @@ impl Method {
                     "max_backtracks": rule.max_backtracks, "armijo": rule.armijo, "fallback_dt": rule.fallback_dt,
                     "loss_slope_tol": loss_slope_tol, "settle_fraction": settle_fraction}),
             ),
+            Solver::ErrorControl(ErrorControl {
+                scheme,
+                tolerance: Tolerance { rtol, atol },
+                curvature,
+            }) => {
+                let mut own = json!({"max_steps": self.max_steps, "rtol": rtol, "atol": atol});
+                if scheme.is_implicit() {
+                    own["hessian"] = json!(hessian_name(curvature));
+                }
+                (scheme.name(), own)
+            }
             Solver::Ptc(ptc) => {
                 let mut own = json!({"max_steps": self.max_steps, "edm_tol": ptc.edm_tol});
                 if let Some(h0) = ptc.trust.h0 {
@@ -188,6 +201,9 @@ impl Method {
                 }
                 if let Some(every) = ptc.refresh_every {
                     own["refresh_every"] = json!(every);
+                }
+                if ptc.exact {
+                    own["hessian"] = json!(hessian_name(Curvature::Exact));
                 }
                 ("ptc", own)
             }
@@ -200,14 +216,59 @@ impl Method {
     }
 }
 
+/// Every solver by name, the default first.
+pub const SOLVERS: [&str; 9] = [
+    "ptc", "amd", "euler", "rk4", "tsit5", "tsit45", "tr_bdf2", "esdirk34", "bdf",
+];
+
+fn hessian_name(curvature: Curvature) -> &'static str {
+    match curvature {
+        Curvature::GaussNewton => "gauss_newton",
+        Curvature::Exact => "exact",
+    }
+}
+
+/// Which Hessian was asked for, if any; the exact one needs a decoder with second-order products.
+fn hessian(settings: &Settings, decoder: &dyn Decoder) -> Result<Option<Curvature>, CliError> {
+    let named = settings.choice("method.hessian", &["gauss_newton", "exact"])?;
+    if named == Some("exact") && decoder.second_order().is_none() {
+        let text = "`hessian` is exact, which needs second-order products, and this decoder has none: take gauss_newton";
+        return Err(CliError::Usage(text.into()));
+    }
+    Ok(named.map(|name| if name == "exact" { Curvature::Exact } else { Curvature::GaussNewton }))
+}
+
+/// One of diffsol's methods; its Jacobian is exact where the decoder has second-order products.
+fn error_control(settings: &Settings, scheme: Scheme, decoder: &dyn Decoder) -> Result<ErrorControl, CliError> {
+    let best = match decoder.second_order() {
+        Some(_) => Curvature::Exact,
+        None => Curvature::GaussNewton,
+    };
+    if scheme.is_implicit() && decoder.tangent().is_none() {
+        let text = format!("{} needs Jacobian-vector products, and this decoder has none: take tsit45", scheme.name());
+        return Err(CliError::Usage(text));
+    }
+    let curvature = if scheme.is_implicit() { hessian(settings, decoder)?.unwrap_or(best) } else { best };
+    Ok(ErrorControl {
+        scheme,
+        tolerance: tolerance(settings)?,
+        curvature,
+    })
+}
+
 /// The solver and the most steps per sample.
-fn solver(settings: &Settings) -> Result<(Solver, u32), CliError> {
+fn solver(settings: &Settings, decoder: &dyn Decoder) -> Result<(Solver, u32), CliError> {
     let count = |key, default| {
         settings
             .count(key, default, (1, u64::from(u32::MAX)))
             .map(|found| found as u32)
     };
-    let name = settings.choice("method.solver", &["ptc", "amd", "euler", "rk4", "tsit5"])?;
+    let name = settings.choice("method.solver", &SOLVERS)?;
+    let scheme = Scheme::ALL.into_iter().find(|scheme| Some(scheme.name()) == name);
+    if let Some(scheme) = scheme {
+        let control = error_control(settings, scheme, decoder)?;
+        return Ok((Solver::ErrorControl(control), count("method.max_steps", 100_000)?));
+    }
     let fixed = || -> Result<(Steps, u32), CliError> {
         let steps = count("method.steps", 10_000)?;
         let above: (fn(f64) -> bool, &str) = (|base| base > 1.0 && base.is_finite(), "finite and above 1");
@@ -224,7 +285,7 @@ fn solver(settings: &Settings) -> Result<(Solver, u32), CliError> {
         Some("rk4") => fixed().map(|(steps, most)| (Solver::Rk4(steps), most))?,
         Some("tsit5") => (Solver::Tsit5(tolerance(settings)?), count("method.max_steps", 100_000)?),
         Some("amd") => (Solver::Amd(amd(settings)?), count("method.max_steps", 100_000)?),
-        _ => (Solver::Ptc(ptc(settings)?), count("method.max_steps", 1000)?),
+        _ => (Solver::Ptc(ptc(settings, decoder)?), count("method.max_steps", 1000)?),
     })
 }
 
@@ -255,14 +316,21 @@ fn tolerance(settings: &Settings) -> Result<Tolerance, CliError> {
     })
 }
 
-fn ptc(settings: &Settings) -> Result<Ptc, CliError> {
+fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
     let default = Ptc::default();
     let optional = |key| -> Result<Option<u64>, CliError> {
         let found = settings.count(key, 0, (1, 1 << 30))?;
         Ok((found > 0).then_some(found))
     };
     let h0 = settings.number("method.h0", f64::NAN, POSITIVE)?;
+    let exact = hessian(settings, decoder)? == Some(Curvature::Exact);
+    let latent = decoder.shape().latent;
+    if exact && latent > DENSE {
+        let text = format!("`hessian` is exact, but beyond {DENSE} latents (here {latent}) ptc makes no Hessian: leave it out");
+        return Err(CliError::Usage(text));
+    }
     Ok(Ptc {
+        exact,
         trust: Trust {
             h0: (!h0.is_nan()).then_some(h0),
             ..default.trust

@@ -1,7 +1,7 @@
 //! What is told at the end of an encoding.
 
 use gfe_encode::Encoded;
-use gfe_ode::Status;
+use gfe_ode::{Status, Work};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -19,12 +19,23 @@ pub struct Summary {
     evaluations: u64,
     units: u64,
     most_units: u64,
+    shared: Work,
+    /// What the solver said of failures: row and message, the first [`MESSAGES`].
+    messages: Vec<(usize, String)>,
 }
 
+/// Messages of failures that are kept.
+const MESSAGES: usize = 1000;
+/// Those shown to people.
+const SHOWN: usize = 3;
+
 impl Summary {
-    /// Counts a block.
-    pub fn add(&mut self, encoded: &Encoded) {
-        for record in &encoded.records {
+    /// Counts a block whose first row is `first`.
+    pub fn add(&mut self, encoded: &Encoded, first: usize) {
+        for (row, record) in (first..).zip(&encoded.records) {
+            if let Some(message) = record.message.as_ref().filter(|_| self.messages.len() < MESSAGES) {
+                self.messages.push((row, message.clone()));
+            }
             self.rows += 1;
             self.by_status[record.status as usize] += 1;
             if record.status.is_success() {
@@ -39,6 +50,24 @@ impl Summary {
             self.units += record.work.units();
             self.most_units = self.most_units.max(record.work.units());
         }
+    }
+
+    /// Counts the work that all rows share.
+    pub fn share(&mut self, work: Work) {
+        self.shared += work;
+        self.units += work.units();
+        self.evaluations += u64::from(work.evaluations);
+    }
+
+    /// The work that all rows share and no row counts.
+    pub fn shared_json(&self) -> Value {
+        json!({"evaluations": self.shared.evaluations, "vjps": self.shared.vjps, "jvps": self.shared.jvps, "hvps": self.shared.hvps})
+    }
+
+    /// What the solver said of failures, by row.
+    pub fn messages_json(&self) -> Value {
+        let all = self.messages.iter().map(|(row, message)| (row.to_string(), json!(message)));
+        Value::Object(all.collect())
     }
 
     /// Whether more rows failed than this fraction.
@@ -67,6 +96,7 @@ impl Summary {
             "evaluations_per_sample": self.evaluations as f64 / rows,
             "units_per_sample": self.units as f64 / rows,
             "units_worst": self.most_units,
+            "units_shared": self.shared.units(),
             "seconds": seconds,
             "samples_per_second": rows / seconds,
         })
@@ -77,6 +107,12 @@ impl Summary {
         eprintln!("{} samples", self.rows);
         for (status, count) in Status::ALL.iter().zip(self.by_status).filter(|(_, count)| *count > 0) {
             eprintln!("  {count} {}: {}", status.name(), status.advice());
+        }
+        for (row, message) in self.messages.iter().take(SHOWN) {
+            eprintln!("  row {row}: {message}");
+        }
+        if self.messages.len() > SHOWN {
+            eprintln!("  ... and {} more, under /entry/process/messages of the output", self.messages.len() - SHOWN);
         }
         let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());
         if self.succeeded > 0 {

@@ -3,11 +3,12 @@
 use crate::encode::{MethodFlags, scale};
 use crate::error::CliError;
 use crate::method::Method;
-use crate::model::dense;
+use crate::model::{dense, tensors};
 use crate::settings::Settings;
 use crate::{output, progress, rows};
 use clap::Args;
-use faer::Mat;
+use faer::{Mat, MatRef};
+use gfe_encode::{Encoding, WarmStart, encode};
 use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, split, train};
 use gfe_io::{H5Input, InputPath, ModelFile};
 use gfe_model::dense::Dense;
@@ -38,6 +39,10 @@ pub struct Arguments {
     force: bool,
 }
 
+/// Training samples that the regression for warm starts is made of: more change its starts little and cost as much as
+/// training on them once.
+const WARM_START_SAMPLES: usize = 1000;
+
 /// Data in memory.
 struct Set {
     y: Mat<f64>,
@@ -64,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     arguments.method.put(&mut settings);
     settings.check()?;
     let decoder = decoder(&settings)?;
-    let method = Method::new(&settings, decoder.config().output.loss())?;
+    let method = Method::new(&settings, &decoder, decoder.config().output.loss())?;
     let open = || -> Box<dyn Decoder> { Box::new(decoder.clone()) };
     let seed = settings.count("train.seed", 0, (0, u64::MAX))?;
     settings.choice("train.gradient", &["approximate"])?;
@@ -120,13 +125,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     bar.finish_and_clear();
     let (fitted, validated) = last.unwrap_or_default();
     let mut record = method.json();
-    record["scale"] = json!(input.scale());
+    // The default factor goes with the type of the data, which need not be that of data encoded later.
+    if let Some(scale) = scale(&settings)? {
+        record["scale"] = json!(scale);
+    }
     record["gradient"] = json!("approximate");
     record["train"] = json!({"settings": settings.section("train"), "samples": training.y.ncols(),
         "validation_samples": validation.as_ref().map_or(0, |set| set.y.ncols()), "loss": fitted.loss,
         "validation_loss": validated.map(|tally| tally.loss)});
     let config = serde_json::to_value(decoder.config()).map_err(|error| CliError::Decoder(error.to_string()))?;
-    ModelFile::new(config, Some(record), &decoder.tensors(), &params)?.write(&arguments.output)?;
+    let mut file = ModelFile::new(config, Some(record), &decoder.tensors(), &params)?;
+    if let Some(warm_start) = warm_start(&how.encoding, &params, &training)? {
+        file.tensors.extend(tensors(&warm_start));
+    }
+    file.write(&arguments.output)?;
     let seconds = start.elapsed().as_secs_f64();
     if arguments.json {
         let told = json!({"loss": fitted.loss, "validation_loss": validated.map(|tally| tally.loss), "epochs": how.epochs,
@@ -140,6 +152,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The linear regression of codes on data, from the first of the training samples under the final weights; none where too
+/// few can be encoded.
+fn warm_start(encoding: &Encoding<'_>, params: &[f64], training: &Set) -> Result<Option<WarmStart>, CliError> {
+    let count = training.y.ncols().min(WARM_START_SAMPLES);
+    let (y, z0) = (training.y.as_ref().subcols(0, count), training.z0.as_ref().subcols(0, count));
+    let encoded = encode(encoding, params, Targets { y, w: None }, z0)?;
+    let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
+    let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
+    Ok(WarmStart::fit(columns(y).as_ref(), columns(encoded.z.as_ref()).as_ref()))
 }
 
 fn decoder(settings: &Settings) -> Result<Dense, CliError> {

@@ -8,10 +8,11 @@
 use crate::gradient_flow::{GradientFlow, Origin};
 use crate::{Rate, Solver};
 use crate::measure::Measure;
+use crate::solver::Integrator;
 use crate::stream::{Desk, Feed, Stream, Word};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
-use gfe_ode::{Flow, FlowError, Method, Momentum, Status, StepRecord, Work, integrate};
+use gfe_ode::{Flow, FlowError, Method, Momentum, Status, StepRecord, Work, diffsol, integrate};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -74,6 +75,13 @@ pub enum Trace<'a> {
     Steps,
     /// Those at these times, ascending, with their latents; between steps by the method's own interpolation.
     At(&'a [f64]),
+}
+
+impl<'a> Trace<'a> {
+    /// Times asked for.
+    pub(crate) fn times(self) -> &'a [f64] {
+        if let Trace::At(times) = self { times } else { &[] }
+    }
 }
 
 /// A state on the way.
@@ -158,6 +166,9 @@ pub struct Block {
     pub w: Option<Mat<f64>>,
     /// Initial latents, `[d, samples]`.
     pub z0: Mat<f64>,
+    /// Where the integration starts instead, `[d, samples]`: for a solver that goes to the steady state, and whose horizon
+    /// stays tied to `z0`.
+    pub start: Option<Mat<f64>>,
 }
 
 /// Encodes every block that `next` gives under the weights `params` `[P]`, and hands block and result to `done`, in order.
@@ -165,13 +176,13 @@ pub struct Block {
 /// `next` and `done` run on the caller's thread while the workers compute; at most four blocks are in memory. A sample's
 /// result has the same bits whatever its neighbors, lanes, threads and the cut into blocks. A datum that the loss does not
 /// admit gets the status `bad_input` and touches no other. Fails where `next` or `done` does, or where the decoder
-/// breaks down.
+/// breaks down. Gives the work that all samples share, which no record counts: the Jacobian at a common z0.
 pub fn encode_blocks<E: From<FlowError>>(
     how: &Encoding<'_>,
     params: &[f64],
     mut next: impl FnMut() -> Result<Option<Block>, E>,
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Work, E> {
     let origin = match how.common_z0 {
         Some(z0) if how.solver.uses_hessians() => Origin::new((how.open)(), params, z0)?,
         _ => None,
@@ -189,7 +200,8 @@ pub fn encode_blocks<E: From<FlowError>>(
         // Whatever happened, a panic here or there included, no worker may wait for more or begin what nobody wants.
         stream.abandon();
         result.unwrap_or_else(|panic| resume_unwind(panic))
-    })
+    })?;
+    Ok(origin.map_or_else(Work::default, |origin| origin.work))
 }
 
 /// Encodes every column of `data`, all in memory, from the columns of `z0` `[d, samples]`; see [`encode_blocks`].
@@ -198,6 +210,7 @@ pub fn encode(how: &Encoding<'_>, params: &[f64], data: Targets<'_>, z0: Cols<'_
         y: data.y.to_owned(),
         w: data.w.map(|w| w.to_owned()),
         z0: z0.to_owned(),
+        start: None,
     });
     let mut encoded = Encoded {
         z: Mat::zeros(z0.nrows(), 0),
@@ -266,7 +279,7 @@ fn work(
 ) -> Result<(), FlowError> {
     let decoder = (how.open)();
     let shape = decoder.shape();
-    let lanes = how.lanes.max(1);
+    let lanes = how.solver.lanes(how.lanes);
     let first_order = GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes)
         .with_rate(how.rate)
         .with_origin(origin);
@@ -278,19 +291,25 @@ fn work(
     let stop: Vec<_> = rules.iter().map(|rule| &**rule).collect();
     let mut desk = Desk::new(stream, how.trace, Measure::new(how, params, stream));
     let mut feed = Feed::new(stream);
-    let mut stepper = how.solver.stepper(&*flow, lanes);
-    let controller = how.solver.controller(how.t_end);
-    let method = Method {
-        stepper: &mut *stepper,
-        controller: &*controller,
-        stop: &stop,
-        // The pseudo-time of an anchored flow has no end: the horizon is in its objective.
-        t_end: if how.solver.anchors() { f64::INFINITY } else { how.t_end },
-        max_steps: how.max_steps,
-        lanes,
-        at: if let Trace::At(times) = how.trace { times } else { &[] },
+    let integrated = match how.solver.integrator(&*flow, lanes, how.t_end) {
+        Integrator::ErrorControl(control) => {
+            let how = control.integration(&stop, how);
+            diffsol::integrate(&mut *flow, &how, &mut feed, &mut desk)
+        }
+        Integrator::Batched(mut stepper, controller) => {
+            let method = Method {
+                stepper: &mut *stepper,
+                controller: &*controller,
+                stop: &stop,
+                // The pseudo-time of an anchored flow has no end: the horizon is in its objective.
+                t_end: if how.solver.anchors() { f64::INFINITY } else { how.t_end },
+                max_steps: how.max_steps,
+                lanes,
+                at: how.trace.times(),
+            };
+            integrate(&mut *flow, method, &mut feed, &mut desk)
+        }
     };
-    let integrated = integrate(&mut *flow, method, &mut feed, &mut desk);
     integrated.and(desk.outcome())
 }
 

@@ -18,6 +18,10 @@ const TANGENT_COLUMNS: usize = 512;
 pub trait Data {
     /// Copies the datum of `sample` into `y` `[D]`, and its weights into `w` `[D]` where it has any (false: it has none).
     fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool;
+    /// Where the flow of `sample` belongs, `[d]`, if it does not start there (false: it does).
+    fn anchor(&self, _sample: usize, _z0: &mut [f64]) -> bool {
+        false
+    }
 }
 
 /// A block in memory; column b is sample b.
@@ -40,6 +44,8 @@ pub struct Origin {
     pub z: Vec<f64>,
     /// dD/dz there, `[D, d]`.
     pub jacobian: Mat<f64>,
+    /// What it cost.
+    pub work: Work,
 }
 
 impl Origin {
@@ -58,7 +64,16 @@ impl Origin {
             return Ok(None);
         }
         let jacobian = engine.x_dot.as_ref().subcols(0, shape.latent).to_owned();
-        Ok(Some(Origin { z: z.to_vec(), jacobian }))
+        let work = Work {
+            evaluations: 1,
+            jvps: shape.latent as u32,
+            ..Work::default()
+        };
+        Ok(Some(Origin {
+            z: z.to_vec(),
+            jacobian,
+            work,
+        }))
     }
 }
 
@@ -305,7 +320,10 @@ impl Lanewise for GradientFlow<'_> {
         } else {
             w.fill(1.0);
         }
-        self.z0.col_as_slice_mut(lane).copy_from_slice(z0);
+        let anchor = self.z0.col_as_slice_mut(lane);
+        if !self.data.anchor(sample, anchor) {
+            anchor.copy_from_slice(z0);
+        }
         self.taped[lane] = false;
     }
 

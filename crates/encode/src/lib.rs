@@ -11,9 +11,11 @@ mod solver;
 mod start;
 mod stream;
 pub mod train;
+mod warm_start;
 
 pub use encoder::{Block, Encoded, Encoding, Order, Record, Trace, TracePoint, encode, encode_blocks};
 pub use gradient_flow::{Data, GradientFlow, Origin};
 pub use rate::Rate;
-pub use solver::{Amd, Ptc, Solver, Steps};
+pub use solver::{Amd, ErrorControl, Ptc, Solver, Steps};
 pub use start::Start;
+pub use warm_start::WarmStart;

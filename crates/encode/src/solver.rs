@@ -1,11 +1,13 @@
 //! The solvers by name, with their settings and defaults.
 
+use crate::encoder::Encoding;
 use gfe_model::Loss;
 use gfe_ode::control::{Decrease, Fixed, Grid, Pi, StepController, Trust};
 use gfe_ode::explicit::{EULER, RK4, RungeKutta, SemiImplicit, TSIT5};
 use gfe_ode::implicit::{DENSE, LinearEuler, MatrixFreeEuler};
 use gfe_ode::stop::{Edm, GradNorm, LossSlope, Terminator};
-use gfe_ode::{Flow, Stepper, Tolerance};
+use gfe_ode::diffsol::{Integration, Scheme};
+use gfe_ode::{Curvature, Flow, Stepper, Tolerance};
 
 /// Settings of the adaptive minimize-distance solver; the defaults are the authors' MNIST runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +39,9 @@ pub struct Ptc {
     pub edm_tol: f64,
     /// Accepted steps after which a Hessian is computed anew; see [`LinearEuler::new`].
     pub refresh_every: Option<u32>,
+    /// Whether the last steps use the exact Hessian; the decoder must have second-order products, and d be at most
+    /// [`DENSE`].
+    pub exact: bool,
 }
 
 impl Default for Ptc {
@@ -45,6 +50,7 @@ impl Default for Ptc {
             trust: Trust::default(),
             edm_tol: 1e-3,
             refresh_every: None,
+            exact: false,
         }
     }
 }
@@ -58,6 +64,44 @@ pub struct Steps {
     pub grid: Grid,
 }
 
+/// Settings of diffsol's error-controlled integrators.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ErrorControl {
+    /// The method.
+    pub scheme: Scheme,
+    /// The bounds of the local error.
+    pub tolerance: Tolerance,
+    /// What the Jacobian is built from.
+    pub curvature: Curvature,
+}
+
+impl ErrorControl {
+    /// What the integrator is told.
+    pub(crate) fn integration<'a>(
+        &self,
+        stop: &'a [&'a dyn Terminator],
+        how: &Encoding<'a>,
+    ) -> Integration<'a> {
+        Integration {
+            scheme: self.scheme,
+            tolerance: self.tolerance,
+            curvature: self.curvature,
+            stop,
+            t_end: how.t_end,
+            max_steps: how.max_steps,
+            at: how.trace.times(),
+        }
+    }
+}
+
+/// What takes the steps.
+pub(crate) enum Integrator {
+    /// A method for all lanes together.
+    Batched(Box<dyn Stepper>, Box<dyn StepController>),
+    /// A method for one sample at a time.
+    ErrorControl(ErrorControl),
+}
+
 /// Which method integrates the flow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Solver {
@@ -69,6 +113,8 @@ pub enum Solver {
     Tsit5(Tolerance),
     /// Explicit Euler under the decrease rule; semi-implicit Euler for the flow of second order.
     Amd(Amd),
+    /// One of diffsol's methods, a sample at a time.
+    ErrorControl(ErrorControl),
     /// Linearly implicit Euler to the steady state, or to the end of one backward Euler step of length `t_end`.
     Ptc(Ptc),
 }
@@ -84,36 +130,48 @@ impl Solver {
         matches!(self, Solver::Ptc(_))
     }
 
-    pub(crate) fn stepper(&self, flow: &dyn Flow, lanes: usize) -> Box<dyn Stepper> {
-        let dim = flow.dim();
-        let explicit = |tableau| Box::new(RungeKutta::new(tableau, Tolerance::default(), dim, lanes));
+    /// Lanes that are of use, of so many asked for.
+    pub(crate) fn lanes(&self, asked: usize) -> usize {
         match self {
-            Solver::Amd(_) if flow.inertial().is_some() => Box::new(SemiImplicit::new(dim)),
-            Solver::Euler(_) | Solver::Amd(_) => explicit(&EULER),
-            Solver::Rk4(_) => explicit(&RK4),
-            Solver::Tsit5(tolerance) => Box::new(RungeKutta::new(&TSIT5, *tolerance, dim, lanes)),
-            Solver::Ptc(_) if dim > DENSE => Box::new(MatrixFreeEuler::new(dim, lanes)),
-            Solver::Ptc(ptc) => Box::new(LinearEuler::new(ptc.refresh_every, dim, lanes)),
+            Solver::ErrorControl(_) => 1,
+            _ => asked.max(1),
         }
     }
 
-    pub(crate) fn controller(&self, t_end: f64) -> Box<dyn StepController> {
-        match self {
-            Solver::Euler(Steps { steps, grid }) | Solver::Rk4(Steps { steps, grid }) => Box::new(Fixed {
+    /// What takes the steps of `flow`, up to `t_end`.
+    pub(crate) fn integrator(&self, flow: &dyn Flow, lanes: usize, t_end: f64) -> Integrator {
+        let dim = flow.dim();
+        let explicit = |tableau| Box::new(RungeKutta::new(tableau, Tolerance::default(), dim, lanes));
+        let grid = |with: &Steps| {
+            Box::new(Fixed {
                 t_end,
-                steps: *steps,
-                grid: *grid,
-            }),
-            Solver::Tsit5(tolerance) => Box::new(Pi::new(*tolerance)),
-            Solver::Amd(amd) => Box::new(amd.decrease),
-            Solver::Ptc(ptc) => Box::new(ptc.trust),
-        }
+                steps: with.steps,
+                grid: with.grid,
+            })
+        };
+        let (stepper, controller): (Box<dyn Stepper>, Box<dyn StepController>) = match self {
+            Solver::ErrorControl(control) => return Integrator::ErrorControl(*control),
+            Solver::Euler(with) => (explicit(&EULER), grid(with)),
+            Solver::Rk4(with) => (explicit(&RK4), grid(with)),
+            Solver::Tsit5(tolerance) => (
+                Box::new(RungeKutta::new(&TSIT5, *tolerance, dim, lanes)),
+                Box::new(Pi::new(*tolerance)),
+            ),
+            Solver::Amd(amd) if flow.inertial().is_some() => (Box::new(SemiImplicit::new(dim)), Box::new(amd.decrease)),
+            Solver::Amd(amd) => (explicit(&EULER), Box::new(amd.decrease)),
+            Solver::Ptc(ptc) if dim > DENSE => (Box::new(MatrixFreeEuler::new(dim, lanes)), Box::new(ptc.trust)),
+            Solver::Ptc(ptc) => {
+                let stepper = LinearEuler::new(ptc.refresh_every, dim, lanes).with_exact(ptc.exact);
+                (Box::new(stepper), Box::new(ptc.trust))
+            }
+        };
+        Integrator::Batched(stepper, controller)
     }
 
     pub(crate) fn stop(&self, gtol: f64, loss: &dyn Loss, values: usize) -> Vec<Box<dyn Terminator>> {
         let mut rules: Vec<Box<dyn Terminator>> = vec![Box::new(GradNorm { gtol })];
         match self {
-            Solver::Euler(_) | Solver::Rk4(_) | Solver::Tsit5(_) => {}
+            Solver::Euler(_) | Solver::Rk4(_) | Solver::Tsit5(_) | Solver::ErrorControl(_) => {}
             Solver::Amd(amd) => rules.push(Box::new(LossSlope {
                 loss_slope_tol: amd.loss_slope_tol,
                 settle_fraction: amd.settle_fraction,

@@ -171,6 +171,12 @@ impl Data for Stream<'_> {
             .inspect(|from| w.copy_from_slice(from.col_as_slice(column)))
             .is_some()
     }
+
+    fn anchor(&self, sample: usize, z0: &mut [f64]) -> bool {
+        let loaded = self.block_of(sample);
+        z0.copy_from_slice(loaded.block.z0.col_as_slice(sample - loaded.first));
+        true
+    }
 }
 
 /// The queue as one worker sees it.
@@ -200,7 +206,8 @@ impl Queue for Feed<'_> {
         };
         drop(state);
         let loaded = self.stream.block_of(sample);
-        let from = loaded.block.z0.col_as_slice(sample - loaded.first);
+        let from = loaded.block.start.as_ref().unwrap_or(&loaded.block.z0);
+        let from = from.col_as_slice(sample - loaded.first);
         let (positions, velocities) = z0.split_at_mut(from.len());
         positions.copy_from_slice(from);
         velocities.fill(0.0);

@@ -1,7 +1,7 @@
 //! Encoding in blocks: order, bits, and an end whatever goes wrong.
 
 use faer::Mat;
-use gfe_encode::{Block, Encoding, Ptc, Solver, encode, encode_blocks};
+use gfe_encode::{Block, Encoding, Order, Ptc, Rate, Solver, Trace, encode, encode_blocks};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Tangent, Taped, Targets, TensorSpec};
 use gfe_ode::{FlowError, Status};
 
@@ -95,6 +95,9 @@ fn encoding<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a>
     Encoding {
         open,
         loss: LossKind::Mse.loss(),
+        order: Order::default(),
+        rate: Rate::default(),
+        common_z0: None,
         solver: Solver::Ptc(Ptc {
             edm_tol: 0.0,
             ..Ptc::default()
@@ -104,7 +107,7 @@ fn encoding<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a>
         max_steps: 1000,
         lanes: 5,
         threads: 2,
-        trace: false,
+        trace: Trace::None,
         reconstruction: true,
     }
 }
@@ -121,6 +124,7 @@ fn blocks(y: &Mat<f64>, sizes: &[usize]) -> Vec<Block> {
             y: y.as_ref().subcols(first - size, size).to_owned(),
             w: None,
             z0: Mat::zeros(2, size),
+            start: None,
         }
     };
     sizes.iter().map(cut).collect()

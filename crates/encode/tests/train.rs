@@ -2,7 +2,7 @@
 
 use faer::Mat;
 use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, train};
-use gfe_encode::{Encoding, Ptc, Solver, encode};
+use gfe_encode::{Encoding, Order, Ptc, Rate, Solver, Trace, encode};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind, Output};
 use gfe_model::{Decoder, LossKind, Targets};
 
@@ -27,6 +27,9 @@ fn one_plain_step<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync), t_end: f6
         encoding: Encoding {
             open,
             loss: LossKind::Mse.loss(),
+            order: Order::default(),
+            rate: Rate::default(),
+            common_z0: None,
             solver: Solver::Ptc(Ptc {
                 edm_tol: 0.0,
                 ..Ptc::default()
@@ -36,7 +39,7 @@ fn one_plain_step<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync), t_end: f6
             max_steps: 1000,
             lanes: 3,
             threads: 2,
-            trace: false,
+            trace: Trace::None,
             reconstruction: false,
         },
         optimizer: Optimizer::RmsProp {

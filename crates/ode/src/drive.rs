@@ -61,7 +61,7 @@ pub struct Retired<'a> {
     pub loss_initial: f64,
     /// The norm of the gradient of what is minimized, or |f|.
     pub grad_norm: f64,
-    /// (1/2) g^T H^-1 g with the H of this very z; NaN where it is not at hand.
+    /// (1/2) g^T H^-1 g with the Gauss-Newton H of this very z; NaN where it is not at hand.
     pub edm: f64,
     /// Work done.
     pub work: Work,
@@ -359,10 +359,9 @@ fn retire(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>, sink:
             loss: state.now.loss[lane],
             loss_initial: state.loss_initial[lane],
             grad_norm: state.now.grad_sq[lane].sqrt(),
-            edm: if state.distance[lane].fresh {
-                state.distance[lane].edm
-            } else {
-                f64::NAN
+            edm: match state.distance[lane] {
+                Distance { fresh: true, exact: false, edm, .. } => edm,
+                _ => f64::NAN,
             },
             work: state.work[lane],
             message: None,

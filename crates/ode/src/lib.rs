@@ -7,6 +7,7 @@
 
 mod columns;
 pub mod control;
+pub mod diffsol;
 mod drive;
 pub mod explicit;
 mod factor;

@@ -9,6 +9,8 @@ pub struct Distance {
     pub edm: f64,
     /// Whether H is that of this very point.
     pub fresh: bool,
+    /// Whether H is the exact Hessian and not its Gauss-Newton part.
+    pub exact: bool,
     /// g^T H g / g^T g, of which only the first step is made; NaN where it is not known.
     pub curvature: f64,
 }
@@ -18,6 +20,7 @@ impl Distance {
     pub const UNKNOWN: Distance = Distance {
         edm: f64::NAN,
         fresh: false,
+        exact: false,
         curvature: f64::NAN,
     };
 }

@@ -2,9 +2,10 @@
 
 mod support;
 
-use gfe_ode::control::{Evidence, StepController, Verdict};
+use gfe_ode::control::{Evidence, First, StepController, Verdict};
 use gfe_ode::{
-    Flow, FlowError, History, Lanewise, Method, Next, Queue, Start, Status, Stepper, Trial, Work, integrate,
+    Distance, End, Flow, FlowError, History, Lanewise, Method, Next, Queue, Span, Start, Status, Stepper, Trial, Work,
+    hermite, integrate,
 };
 use support::{Kept, Numbers, Quadratic};
 
@@ -28,6 +29,19 @@ impl Stepper for Shift {
         1
     }
 
+    fn prepare(
+        &mut self,
+        _flow: &mut dyn Flow,
+        _from: Start<'_>,
+        distance: &mut [Distance],
+        _work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        distance.fill(Distance::UNKNOWN);
+        Ok(())
+    }
+
+    fn expire(&mut self, _lane: usize) {}
+
     fn attempt(
         &mut self,
         _flow: &mut dyn Flow,
@@ -43,15 +57,23 @@ impl Stepper for Shift {
         Ok(())
     }
 
+    fn assess(&mut self, _from: Start<'_>, _end: End<'_>, ratio: &mut [f64]) {
+        ratio.fill(f64::NAN);
+    }
+
     fn accepted(&mut self, _lane: usize) {}
+
+    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
+        hermite(span, theta, z);
+    }
 }
 
 /// Rejects the first attempt of every step and then accepts with a doubled step.
 struct EverySecond;
 
 impl StepController for EverySecond {
-    fn first(&self) -> f64 {
-        2.0
+    fn first(&self) -> First {
+        First::Given(2.0)
     }
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
@@ -70,8 +92,8 @@ impl StepController for EverySecond {
 struct NotTheFirst;
 
 impl StepController for NotTheFirst {
-    fn first(&self) -> f64 {
-        1.0
+    fn first(&self) -> First {
+        First::Given(1.0)
     }
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
@@ -96,6 +118,7 @@ fn times_and_counts_are_those_of_the_script() {
         t_end: 6.0,
         max_steps: 100,
         lanes: 1,
+        at: &[],
     };
     integrate(&mut flow, method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
     // 2 rejected, 1 accepted; 4 rejected, 2 accepted; 8 cut to 3 and rejected, 1.5 accepted; 6 cut to 1.5, halved ...
@@ -117,6 +140,7 @@ fn max_steps_counts_attempts() {
         t_end: 1e9,
         max_steps: 7,
         lanes: 1,
+        at: &[],
     };
     integrate(&mut flow, method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
     let done = &kept.done[0];
@@ -136,6 +160,7 @@ fn free_lanes_are_refilled_and_holes_closed_by_the_last_lane() {
         t_end: 2.0,
         max_steps: 100,
         lanes: 3,
+        at: &[],
     };
     integrate(&mut flow, method, &mut Numbers { next: 1, last: 5 }, &mut kept).expect("nothing fails");
     // Sample 1 leaves lane 0 after one attempt; lane 2 (sample 3) moves there and sample 4 takes lane 2.
@@ -186,6 +211,7 @@ fn live_lanes_go_on_while_the_queue_has_nothing_yet() {
         t_end: 2.0,
         max_steps: 100,
         lanes: 3,
+        at: &[],
     };
     let mut queue = Trickle {
         calls: 0,

@@ -48,8 +48,11 @@ impl StepController for Fixed {
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
         if seen.usable {
+            let (next, end) = (past.accepted + 1, seen.t + seen.h);
+            // Rounding of the times adds up: the last step is what is left, not a sliver more or less.
+            let last = next + 1 == self.steps;
             Verdict::Accept {
-                h_next: self.size(past.accepted + 1),
+                h_next: if last { self.t_end - end } else { self.size(next) },
                 t_step: seen.h,
                 forced: false,
             }

@@ -16,10 +16,15 @@ use crate::{
 };
 use faer::Mat;
 
+/// Where the exact Hessian is asked for it takes over once |f| has fallen to this part of what it was at the start: by
+/// trial; earlier H is often indefinite, and each costs as much as three of the other.
+const NEAR: f64 = 1e-2;
+
 /// (H + I/h) s = f(z), z1 = z + s, with H close to -df/dz.
 pub struct LinearEuler {
     dim: usize,
     every: u32,
+    exact: bool,
     lanes: Vec<Lane>,
     cholesky: Cholesky,
     stale: Stale,
@@ -42,6 +47,10 @@ struct Lane {
     age: Option<u32>,
     /// Whether the step at hand was tried already and not accepted.
     rejected: bool,
+    /// |f| at the start; NaN before it is known.
+    start: f64,
+    /// Whether |f| is near enough to the end for the exact Hessian, where that is asked for.
+    near: bool,
     distance: Distance,
     /// The attempted step and the change of the gradient over it, `[d]` each.
     s: Vec<f64>,
@@ -54,6 +63,8 @@ impl Lane {
             hessian: vec![0.0; dim * dim],
             age: None,
             rejected: false,
+            start: f64::NAN,
+            near: false,
             distance: Distance::UNKNOWN,
             s: vec![0.0; dim],
             y: vec![0.0; dim],
@@ -70,6 +81,7 @@ impl LinearEuler {
         LinearEuler {
             dim,
             every: every.unwrap_or(dim as u32 / 2 + 2),
+            exact: false,
             lanes: (0..lanes).map(|_| Lane::new(dim)).collect(),
             cholesky: Cholesky::new(dim),
             stale: Stale {
@@ -82,34 +94,75 @@ impl LinearEuler {
         }
     }
 
-    /// Computes the Hessians of the lanes in `stale`.
-    fn compute(&mut self, flow: &mut dyn Flow, from: &Start<'_>, work: &mut [Work]) -> Result<(), FlowError> {
+    /// The same with the exact Hessian near the end, where it is positive definite; the flow has to offer it.
+    pub fn with_exact(self, exact: bool) -> Self {
+        LinearEuler { exact, ..self }
+    }
+
+    /// Computes the Hessians of the lanes in `stale`, and leaves there those of which the exact one is of no use.
+    fn compute(
+        &mut self,
+        flow: &mut dyn Flow,
+        from: &Start<'_>,
+        curvature: Curvature,
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
         let (count, size) = (self.stale.lanes.len(), self.dim * self.dim);
         if count == 0 {
             return Ok(());
+        }
+        self.stale.t.clear();
+        for (place, &lane) in self.stale.lanes.iter().enumerate() {
+            self.stale.z.as_mut().col_mut(place).copy_from(from.z.col(lane));
+            self.stale.t.push(from.t[lane]);
         }
         let at = Point {
             lanes: &self.stale.lanes,
             t: &self.stale.t,
             z: self.stale.z.as_ref().subcols(0, count),
         };
-        flow.jacobian(at, Curvature::GaussNewton, &mut self.stale.blocks[..count * size], work)?;
-        for (i, &index) in self.stale.lanes.iter().enumerate() {
-            let lane = &mut self.lanes[index];
-            let block = &self.stale.blocks[i * size..(i + 1) * size];
+        flow.jacobian(at, curvature, &mut self.stale.blocks[..count * size], work)?;
+        let exact = curvature == Curvature::Exact;
+        let mut place = 0;
+        let (lanes, cholesky, blocks, memory) = (&mut self.lanes, &mut self.cholesky, &self.stale.blocks, &mut self.memory);
+        self.stale.lanes.retain(|&index| {
+            let lane = &mut lanes[index];
+            let block = &blocks[place * size..(place + 1) * size];
+            place += 1;
             lane.hessian.iter_mut().zip(block).for_each(|(h, j)| *h = -j);
-            if std::env::var("DBG").is_ok() { eprintln!("refresh age {:?} rejected {}", lane.age, lane.rejected); }
             lane.age = Some(0);
             lane.rejected = false;
             let f = column(from.f, index);
             lane.distance = Distance {
-                edm: self.cholesky.edm(&lane.hessian, f, &mut self.memory),
+                edm: cholesky.edm(&lane.hessian, f, memory),
                 fresh: true,
+                exact,
                 curvature: quadratic_form(&lane.hessian, f) / dot(f, f),
             };
             work[index].factorizations += 1;
-        }
+            exact && lane.distance.edm.is_nan()
+        });
         Ok(())
+    }
+
+    /// Brings the lanes' secant updates and nearness up to date, and says whether the Hessian of `index` is to be computed.
+    fn is_stale(&mut self, index: usize, f: &[f64]) -> bool {
+        let lane = &mut self.lanes[index];
+        let norm = dot(f, f).sqrt();
+        if lane.start.is_nan() {
+            lane.start = norm;
+        }
+        let near = self.exact && norm <= NEAR * lane.start;
+        let arrived = near && !lane.near;
+        lane.near = near;
+        if arrived || lane.age.is_none_or(|age| age >= self.every) {
+            return true;
+        }
+        if lane.rejected {
+            damped_bfgs(&mut lane.hessian, &lane.s, &lane.y, &mut self.memory);
+            lane.rejected = false;
+        }
+        false
     }
 }
 
@@ -117,6 +170,7 @@ impl Lanewise for LinearEuler {
     fn admit(&mut self, lane: usize, _sample: usize, _z0: &[f64]) {
         let lane = &mut self.lanes[lane];
         (lane.age, lane.rejected, lane.distance) = (None, false, Distance::UNKNOWN);
+        (lane.start, lane.near) = (f64::NAN, false);
     }
 
     fn relocate(&mut self, from: usize, to: usize) {
@@ -139,21 +193,18 @@ impl Stepper for LinearEuler {
         if flow.structure(Curvature::GaussNewton) != Structure::NegativeSemidefinite {
             return Err(FlowError("ptc needs a gradient flow".into()));
         }
-        self.stale.lanes.clear();
-        self.stale.t.clear();
-        for &lane in from.lanes {
-            let kept = &mut self.lanes[lane];
-            if kept.age.is_none_or(|age| age >= self.every) {
-                let place = self.stale.lanes.len();
-                self.stale.z.as_mut().col_mut(place).copy_from(from.z.col(lane));
-                self.stale.lanes.push(lane);
-                self.stale.t.push(from.t[lane]);
-            } else if kept.rejected {
-                damped_bfgs(&mut kept.hessian, &kept.s, &kept.y, &mut self.memory);
-                kept.rejected = false;
-            }
-        }
-        self.compute(flow, &from, work)?;
+        let stale: Vec<usize> = from
+            .lanes
+            .iter()
+            .copied()
+            .filter(|&lane| self.is_stale(lane, column(from.f, lane)))
+            .collect();
+        let (near, far): (Vec<usize>, Vec<usize>) = stale.iter().partition(|&&lane| self.lanes[lane].near);
+        self.stale.lanes = near;
+        self.compute(flow, &from, Curvature::Exact, work)?;
+        self.stale.lanes.extend(far);
+        self.stale.lanes.sort_unstable();
+        self.compute(flow, &from, Curvature::GaussNewton, work)?;
         for &index in from.lanes {
             let lane = &mut self.lanes[index];
             if lane.distance.edm.is_nan() {

@@ -2,8 +2,22 @@
 //!
 //! A problem is a system of equations for one state; [`Columns`] makes a batched flow of it, every lane a copy.
 
+mod brusselator;
 mod columns;
+mod hires;
+pub mod linear;
+mod mlp;
+mod network;
+mod oregonator;
 mod quadratic;
+mod rank_deficient;
+mod robertson;
+mod rosenbrock;
+mod table;
+mod van_der_pol;
+
+#[cfg(test)]
+mod tests;
 
 pub use columns::Columns;
 pub use quadratic::Quadratic;
@@ -59,8 +73,12 @@ pub struct Problem {
     pub t_end: f64,
     /// Whether explicit methods are hopeless on it.
     pub stiff: bool,
+    /// The absolute tolerance that belongs to a relative one: atol = atol_per_rtol rtol.
+    pub atol_per_rtol: f64,
     /// The solution to 1e-12 relative to the largest size of each component, at times up to `t_end`, which is the last.
     pub reference: Trajectory,
+    /// The state at `t_end` as `source` has it, to its digits; none where the problem is our own or solved exactly.
+    pub published: Option<Vec<f64>>,
     /// The steady state that a gradient flow from z0 tends to; none for other flows.
     pub minimizer: Option<Vec<f64>>,
 }
@@ -79,7 +97,23 @@ impl Problem {
 
 /// Every problem.
 pub fn all() -> Vec<Problem> {
-    vec![quadratic::problem(1.0), quadratic::problem(1e4), quadratic::problem(1e8)]
+    vec![
+        linear::mild(),
+        quadratic::problem(1.0),
+        quadratic::problem(1e2),
+        quadratic::problem(1e4),
+        quadratic::problem(1e8),
+        rosenbrock::problem(),
+        rank_deficient::problem(),
+        mlp::squares(),
+        mlp::bernoulli(),
+        robertson::problem(),
+        hires::problem(),
+        van_der_pol::plain(),
+        van_der_pol::scaled(),
+        oregonator::problem(),
+        brusselator::problem(),
+    ]
 }
 
 /// The problem of this name.

@@ -44,7 +44,12 @@ impl Equations for Quadratic {
 pub(super) fn problem(condition: f64) -> Problem {
     let eigenvalues: Vec<f64> = (0..5).map(|i| condition.powf(-f64::from(i) / 4.0)).collect();
     let t: Vec<f64> = (0..=20).map(|i| 5.0 * f64::from(i)).collect();
-    let state = |t: &f64| eigenvalues.iter().map(|lambda| -(-lambda * t).exp_m1()).collect::<Vec<f64>>();
+    let state = |t: &f64| {
+        eigenvalues
+            .iter()
+            .map(|lambda| -(-lambda * t).exp_m1())
+            .collect::<Vec<f64>>()
+    };
     let z = t.iter().flat_map(state).collect();
     Problem {
         name: format!("quadratic-{condition:.0e}"),
@@ -53,7 +58,9 @@ pub(super) fn problem(condition: f64) -> Problem {
         z0: vec![0.0; 5],
         t_end: 100.0,
         stiff: false,
+        atol_per_rtol: 1.0,
         reference: Trajectory { t, z },
+        published: None,
         minimizer: Some(vec![1.0; 5]),
         equations: Arc::new(Quadratic { eigenvalues }),
     }

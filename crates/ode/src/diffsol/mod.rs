@@ -1,0 +1,313 @@
+//! diffsol's error-controlled integrators behind the same queue, sink and record as the batched methods.
+//!
+//! They follow the trajectory itself to a tolerance, a sample at a time: diffsol's own batches share one step. Its version
+//! is pinned, and nothing outside this module names it. It has no bound on the number of steps and accepts NaN in `tsit45`
+//! without a word, so steps are driven, counted and looked at here.
+
+mod equations;
+
+use crate::stop::{Progress, Terminator};
+use crate::{Curvature, Flow, FlowError, History, Next, Queue, ResultSink, Retired, Status, StepRecord, Tolerance, Work};
+use ::diffsol::{FaerLU, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, VectorCommon};
+use equations::{Equations, Lane, M, V};
+
+/// diffsol's methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// The explicit pair of orders 5 and 4 of Tsitouras (2011).
+    Tsit45,
+    /// The trapezoidal rule followed by the second backward differentiation formula, order 2, L-stable.
+    TrBdf2,
+    /// A singly diagonally implicit method of order 3 with an explicit first stage, L-stable.
+    Esdirk34,
+    /// Backward differentiation formulas of orders 1 to 5.
+    Bdf,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Scheme; 4] = [Scheme::Tsit45, Scheme::TrBdf2, Scheme::Esdirk34, Scheme::Bdf];
+
+    /// Name as in files and options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Tsit45 => "tsit45",
+            Scheme::TrBdf2 => "tr_bdf2",
+            Scheme::Esdirk34 => "esdirk34",
+            Scheme::Bdf => "bdf",
+        }
+    }
+
+    /// Whether steps are solved with the Jacobian.
+    pub fn is_implicit(self) -> bool {
+        self != Scheme::Tsit45
+    }
+}
+
+/// How samples are integrated.
+#[derive(Clone, Copy)]
+pub struct Integration<'a> {
+    /// The method.
+    pub scheme: Scheme,
+    /// The bounds of the local error.
+    pub tolerance: Tolerance,
+    /// What the Jacobian of a gradient flow is built from.
+    pub curvature: Curvature,
+    /// Any of these ends a sample; asked between steps.
+    pub stop: &'a [&'a dyn Terminator],
+    /// The horizon, finite.
+    pub t_end: f64,
+    /// Accepted steps per sample at most.
+    pub max_steps: u32,
+    /// Times at which the sink is told of a state, ascending; empty: at the end of every step.
+    pub at: &'a [f64],
+}
+
+/// Integrates every sample of `queue` in lane 0 of `flow`, one after another, and hands each to `sink`.
+///
+/// What diffsol gives up on ends as [`Status::SolveFailed`] with its message. Fails only where the flow says that it cannot
+/// go on at all.
+pub fn integrate(
+    flow: &mut dyn Flow,
+    how: &Integration<'_>,
+    queue: &mut dyn Queue,
+    sink: &mut dyn ResultSink,
+) -> Result<(), FlowError> {
+    let mut z0 = vec![0.0; flow.dim()];
+    loop {
+        let sample = match queue.next(&mut z0, true) {
+            Next::Sample(sample) => sample,
+            Next::NotYet => continue,
+            Next::Finished => return Ok(()),
+        };
+        flow.admit(0, sample, &z0);
+        one(flow, how, (sample, &z0), sink)?;
+    }
+}
+
+/// How a sample ended.
+struct Ending {
+    status: Status,
+    message: Option<String>,
+}
+
+impl Ending {
+    fn plain(status: Status) -> Self {
+        Ending { status, message: None }
+    }
+}
+
+/// One sample.
+fn one(
+    flow: &mut dyn Flow,
+    how: &Integration<'_>,
+    (sample, z0): (usize, &[f64]),
+    sink: &mut dyn ResultSink,
+) -> Result<(), FlowError> {
+    let equations = Equations::new(Lane::new(flow, how.curvature), z0.to_vec());
+    let problem = OdeBuilder::<M>::new()
+        .rtol(how.tolerance.rtol)
+        .atol([how.tolerance.atol])
+        .build_from_eqn(equations)
+        .map_err(|error| FlowError(error.to_string()))?;
+    let mut run = Run::new(&problem.eqn, how, sample, z0);
+    type Solver = FaerLU<f64>;
+    let ending = run.start().unwrap_or_else(|| match how.scheme {
+        Scheme::Tsit45 => run.to_end(problem.tsit45(), sink),
+        Scheme::TrBdf2 => run.to_end(problem.tr_bdf2::<Solver>(), sink),
+        Scheme::Esdirk34 => run.to_end(problem.esdirk34::<Solver>(), sink),
+        Scheme::Bdf => run.to_end(problem.bdf::<Solver>(), sink),
+    });
+    run.finish(&ending, sink)
+}
+
+/// What is known on the way.
+struct Run<'a, 'f> {
+    equations: &'a Equations<'f>,
+    how: &'a Integration<'a>,
+    sample: usize,
+    t: f64,
+    /// The last good state.
+    z: Vec<f64>,
+    loss: f64,
+    loss_initial: f64,
+    grad_sq: f64,
+    history: History,
+    /// Steps, rejections and factorizations, by diffsol's count.
+    taken: Work,
+}
+
+impl<'a, 'f> Run<'a, 'f> {
+    fn new(equations: &'a Equations<'f>, how: &'a Integration<'a>, sample: usize, z0: &[f64]) -> Self {
+        Run {
+            equations,
+            how,
+            sample,
+            t: 0.0,
+            z: z0.to_vec(),
+            loss: f64::NAN,
+            loss_initial: f64::NAN,
+            grad_sq: f64::NAN,
+            history: History::default(),
+            taken: Work::default(),
+        }
+    }
+
+    /// Looks at the initial state; an ending where the sample is done there.
+    fn start(&mut self) -> Option<Ending> {
+        let z = self.z.clone();
+        let stopped = self.arrive(0.0, &z);
+        self.loss_initial = self.loss;
+        stopped
+    }
+
+    /// Takes over the state at the end of a step; an ending where the sample is done there.
+    fn arrive(&mut self, t: f64, z: &[f64]) -> Option<Ending> {
+        let mut lane = self.equations.lane();
+        let values = lane.eval(t, z);
+        if !values.usable() {
+            let failed = values.failed;
+            (self.loss, self.grad_sq) = if self.loss_initial.is_nan() { (values.loss, values.grad_sq) } else { (self.loss, self.grad_sq) };
+            return Some(Ending::plain(if failed { Status::DecoderFailed } else { Status::NotFinite }));
+        }
+        self.t = t;
+        self.z.copy_from_slice(z);
+        (self.loss, self.grad_sq) = (values.loss, values.grad_sq);
+        let now = Progress {
+            t,
+            t_end: self.how.t_end,
+            grad_sq: self.grad_sq,
+            loss: self.loss,
+            edm: f64::NAN,
+            past: &self.history,
+        };
+        self.how.stop.iter().find_map(|rule| rule.check(&now)).map(Ending::plain)
+    }
+
+    /// Steps until the sample is done.
+    fn to_end<S>(&mut self, solver: Result<S, ::diffsol::error::DiffsolError>, sink: &mut dyn ResultSink) -> Ending
+    where
+        S: OdeSolverMethod<'a, Equations<'f>>,
+        'f: 'a,
+    {
+        let mut solver = match solver.and_then(|mut solver| solver.set_stop_time(self.how.t_end).map(|()| solver)) {
+            Ok(solver) => solver,
+            Err(error) => return self.gave_up(&error.to_string()),
+        };
+        loop {
+            if self.taken.steps >= self.how.max_steps {
+                return Ending::plain(Status::MaxSteps);
+            }
+            let stepped = solver.step();
+            let told = solver.get_statistics();
+            self.taken.rejected = (told.number_of_error_test_failures + told.number_of_nonlinear_solver_fails) as u32;
+            self.taken.factorizations = told.number_of_linear_solver_setups as u32;
+            let reached = match stepped {
+                Ok(reason) => reason == OdeSolverStopReason::TstopReached,
+                Err(error) => return self.gave_up(&error.to_string()),
+            };
+            self.taken.steps += 1;
+            let before = self.t;
+            let state = solver.state();
+            let after = if reached { self.how.t_end } else { state.t };
+            let ending = self.arrive(after, &state.y.inner().col_as_slice(0).to_vec());
+            if ending.as_ref().is_some_and(|ending| !ending.status.is_success()) {
+                return Ending::plain(ending.map_or(Status::NotFinite, |ending| ending.status));
+            }
+            self.history.accept(self.loss, f64::NAN, f64::NAN, f64::NAN);
+            self.tell(&solver, before, sink);
+            if let Some(ending) = ending {
+                return ending;
+            }
+            if reached {
+                return Ending::plain(Status::HorizonReached);
+            }
+            if let Err(error) = self.accepted(&mut solver) {
+                return self.gave_up(&error);
+            }
+        }
+    }
+
+    /// Lets the flow change the state at the end of a step.
+    fn accepted<S>(&mut self, solver: &mut S) -> Result<(), String>
+    where
+        S: OdeSolverMethod<'a, Equations<'f>>,
+        'f: 'a,
+    {
+        let mut lane = self.equations.lane();
+        let mut f = lane.eval(self.t, &self.z).f.col_as_slice(0).to_vec();
+        if !lane.flow().accepted(0, self.t, &mut self.z, &mut f) {
+            return Ok(());
+        }
+        // What is remembered of this point was said before the change.
+        lane.values.t = f64::NAN;
+        drop(lane);
+        let state = solver.state_mut();
+        for i in 0..f.len() {
+            state.y[i] = self.z[i];
+            state.dy[i] = f[i];
+        }
+        *state.t = self.t;
+        solver.set_stop_time(self.how.t_end).map_err(|error| error.to_string())
+    }
+
+    /// What became of a sample that diffsol gave up.
+    fn gave_up(&self, message: &str) -> Ending {
+        let lane = self.equations.lane();
+        let failed = lane.values.failed;
+        Ending {
+            status: if failed { Status::DecoderFailed } else { Status::SolveFailed },
+            message: Some(format!("{}: {message}", self.how.scheme.name())),
+        }
+    }
+
+    /// Tells the sink of the step from time `before`: of its end, or of the times asked for in it.
+    fn tell<S>(&self, solver: &S, before: f64, sink: &mut dyn ResultSink)
+    where
+        S: OdeSolverMethod<'a, Equations<'f>>,
+        'f: 'a,
+    {
+        let mut say = |t: f64, z: &[f64]| {
+            let mut lane = self.equations.lane();
+            let values = lane.eval(t, z);
+            let step = StepRecord {
+                sample: self.sample,
+                t,
+                loss: values.loss,
+                grad_norm: values.grad_sq.sqrt(),
+            };
+            sink.stepped(&step, z);
+        };
+        if self.how.at.is_empty() {
+            return say(self.t, &self.z);
+        }
+        let started = |t: f64| t > before || (before == 0.0 && t == 0.0);
+        for &t in self.how.at.iter().filter(|&&t| started(t) && t <= self.t) {
+            let inside: Option<V> = if t < self.t { solver.interpolate(t).ok() } else { None };
+            match inside {
+                Some(z) => say(t, z.inner().col_as_slice(0)),
+                None => say(t, &self.z),
+            }
+        }
+    }
+
+    /// Hands the sample over.
+    fn finish(self, ending: &Ending, sink: &mut dyn ResultSink) -> Result<(), FlowError> {
+        let mut lane = self.equations.lane();
+        let mut work = lane.work;
+        work += self.taken;
+        sink.retired(&Retired {
+            sample: self.sample,
+            status: ending.status,
+            t: self.t,
+            z: &self.z,
+            loss: self.loss,
+            loss_initial: self.loss_initial,
+            grad_norm: self.grad_sq.sqrt(),
+            edm: f64::NAN,
+            work,
+            message: ending.message.as_deref(),
+        });
+        lane.fatal.take().map_or(Ok(()), Err)
+    }
+}
