@@ -3,17 +3,20 @@
 mod decode;
 mod encode;
 mod error;
+mod figure;
 mod inspect;
 mod keys;
 mod method;
 mod model;
 mod output;
 mod plot;
+mod problem;
 mod progress;
 mod rows;
 mod settings;
 mod summary;
 mod train;
+mod work_precision;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +39,10 @@ enum Command {
     Decode(decode::Arguments),
     /// Tell what a file is: encoded or decoded samples, a model, a run file, or HDF5 data.
     Inspect(inspect::Arguments),
+    /// Test problems with known solutions, for those who study solvers.
+    Problem(problem::Arguments),
+    /// Measure error against work, for solvers on test problems.
+    WorkPrecision(work_precision::Arguments),
     /// Draw results.
     Plot {
         #[command(subcommand)]
@@ -63,6 +70,8 @@ fn main() -> ExitCode {
         Command::Plot {
             what: Plot::Reconstructions(arguments),
         } => plot::run(&arguments),
+        Command::Problem(arguments) => problem::run(&arguments),
+        Command::WorkPrecision(arguments) => work_precision::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gfe", &mut script);

@@ -4,7 +4,7 @@ mod layout;
 mod row;
 
 pub use layout::{Axis, EncodedLayout};
-pub(crate) use layout::{empty, lay_out_entry, lay_out_reconstruction, root, write_notes};
+pub(crate) use layout::{empty, group_of, lay_out_entry, lay_out_reconstruction, root, text, unicode, write_notes};
 pub use row::{EncodedRow, EncodedRows, TracePoint};
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ mod native;
 mod output;
 mod reader;
 mod scales;
+mod tables;
 
 pub use atomic::write_whole;
 pub use coordinate::Coordinate;
@@ -27,6 +28,7 @@ pub use hash::{RowsHash, params_sha256};
 pub use input::{H5Input, InputPath};
 pub use model_file::{ModelFile, StoredTensor};
 pub use reader::{EncodedFile, Listed, list_datasets};
+pub use tables::{Column, Table, Values, write_tables};
 
 /// Version of the HDF5 library in use.
 pub fn hdf5_version() -> String {

@@ -21,6 +21,7 @@ mod state;
 mod status;
 mod stepper;
 pub mod stop;
+pub mod study;
 mod tolerance;
 
 pub use drive::{Method, Next, Queue, ResultSink, Retired, StepRecord, integrate};

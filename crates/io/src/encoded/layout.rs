@@ -270,8 +270,13 @@ pub(crate) fn write_notes(file: &File, notes: &[(String, String)]) -> hdf5::Resu
     text(file, "gfe_state", "complete")
 }
 
+/// A group whose bytes do not depend on the time.
+pub(crate) fn group_of(parent: &Group, name: &str) -> hdf5::Result<Group> {
+    parent.create_group_builder().obj_track_times(false).create(name)
+}
+
 fn group(parent: &Group, name: &str, class: &str) -> hdf5::Result<Group> {
-    let group = parent.create_group_builder().obj_track_times(false).create(name)?;
+    let group = group_of(parent, name)?;
     text(&group, "NX_class", class).map(|()| group)
 }
 
@@ -288,7 +293,7 @@ fn scale<T: H5Type>(file: &File, name: &str, values: Vec<T>) -> hdf5::Result<()>
     scales::mark(&dataset, name)
 }
 
-fn text(location: &Location, name: &str, value: &str) -> hdf5::Result<()> {
+pub(crate) fn text(location: &Location, name: &str, value: &str) -> hdf5::Result<()> {
     location
         .new_attr::<VarLenUnicode>()
         .shape(())
@@ -296,7 +301,7 @@ fn text(location: &Location, name: &str, value: &str) -> hdf5::Result<()> {
         .write_scalar(&unicode(value)?)
 }
 
-fn unicode(value: &str) -> hdf5::Result<VarLenUnicode> {
+pub(crate) fn unicode(value: &str) -> hdf5::Result<VarLenUnicode> {
     value
         .parse()
         .map_err(|_| format!("the text {value:?} has a null in it").into())

@@ -1,0 +1,94 @@
+//! Line figures as SVG.
+
+use crate::error::CliError;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+use std::ops::Range;
+
+/// A named line.
+pub struct Line {
+    /// Name in the legend.
+    pub name: String,
+    /// Its points.
+    pub points: Vec<(f64, f64)>,
+}
+
+const SIZE: (u32, u32) = (720, 480);
+
+/// Lines on doubly logarithmic axes; none where there is nothing to draw.
+pub fn lines(title: &str, axes: [&str; 2], lines: &[Line]) -> Result<Option<String>, CliError> {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let (Some(x), Some(y)) = (range(points().map(|p| p.0)), range(points().map(|p| p.1))) else {
+        return Ok(None);
+    };
+    draw(title, axes, lines, (x.log_scale(), y.log_scale())).map(Some)
+}
+
+/// Performance profiles: fractions against ratios.
+pub fn profile(title: &str, lines: &[Line]) -> Result<Option<String>, CliError> {
+    let ratios = lines.iter().flat_map(|line| &line.points).map(|point| point.0);
+    let Some(Range { end, .. }) = range(ratios) else {
+        return Ok(None);
+    };
+    let axes = ["ratio to the best", "fraction of tests"];
+    draw(title, axes, lines, ((1.0..end.max(2.0)).log_scale(), 0.0..1.05)).map(Some)
+}
+
+/// A line that rises in steps, to the fraction at each ratio.
+pub fn steps(name: String, ratios: &[f64], fractions: &[f64]) -> Line {
+    let mut points = Vec::new();
+    let mut height = 0.0;
+    for (&ratio, &fraction) in ratios.iter().zip(fractions) {
+        points.push((ratio, height));
+        points.push((ratio, fraction));
+        height = fraction;
+    }
+    Line { name, points }
+}
+
+/// The span of some positive values, a little wider than they are.
+fn range(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
+    let (least, most) = values.fold((f64::INFINITY, 0.0f64), |(least, most), value| (least.min(value), most.max(value)));
+    (most > 0.0).then(|| least / 1.5..most * 1.5)
+}
+
+fn draw<X, Y>(title: &str, [x_name, y_name]: [&str; 2], lines: &[Line], (x, y): (X, Y)) -> Result<String, CliError>
+where
+    X: AsRangedCoord<Value = f64>,
+    Y: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    fn failed(error: impl std::fmt::Display) -> CliError {
+        CliError::Figure(error.to_string())
+    }
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(failed)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
+            .build_cartesian_2d(x, y)
+            .map_err(failed)?;
+        let short = |value: &f64| if (0.01..1e4).contains(value) { format!("{value}") } else { format!("{value:.0e}") };
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc(x_name).y_desc(y_name).light_line_style(WHITE.mix(0.0));
+        mesh.x_label_formatter(&short).y_label_formatter(&short).draw().map_err(failed)?;
+        for (i, line) in lines.iter().enumerate() {
+            let color = Palette99::pick(i).to_rgba();
+            let drawn = chart.draw_series(LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2));
+            drawn
+                .map_err(failed)?
+                .label(line.name.as_str())
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
+        }
+        let mut legend = chart.configure_series_labels();
+        let legend = legend.background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3));
+        legend.position(SeriesLabelPosition::LowerLeft).draw().map_err(failed)?;
+        area.present().map_err(failed)?;
+    }
+    Ok(svg)
+}

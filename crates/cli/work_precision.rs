@@ -1,0 +1,176 @@
+//! `gfe work-precision`: error against work, for every solver on every problem, as HDF5 and as figures.
+
+use crate::error::CliError;
+use crate::figure::{self, Line};
+use crate::problem::{check_tolerance, method, named};
+use crate::{output, progress};
+use clap::Args;
+use gfe_io::{Column, Table, Values, write_tables, write_whole};
+use gfe_ode::study::{Contender, Goal, Measure, Row, methods, profiles, work_precision};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// A tolerance is rtol, with atol in the problem's own proportion, for solvers with error control. For euler and rk4, of
+/// order p, it makes 10 tolerance^(-1/p) equal steps; ptc stops at that part of its first gradient norm, amd where the loss
+/// falls by less than that part of the first loss per step. Explicit solvers are left out on stiff problems, and ptc and
+/// amd where nothing is minimized.
+#[derive(Args)]
+pub struct Arguments {
+    /// Problems, see `gfe problem list`. Default: all.
+    #[arg(long, value_delimiter = ',')]
+    problems: Vec<String>,
+    /// Solvers. Default: all.
+    #[arg(long, value_delimiter = ',')]
+    solvers: Vec<String>,
+    /// Tolerances. Default: 1e-3, 1e-4, ..., 1e-10.
+    #[arg(long, value_delimiter = ',')]
+    tolerances: Vec<f64>,
+    /// Output file.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Draw the figures into this folder.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Overwrite the output file.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let problems = named(&arguments.problems)?;
+    let solvers = match &arguments.solvers[..] {
+        [] => methods::all(),
+        names => names.iter().map(|name| method(name)).collect::<Result<_, _>>()?,
+    };
+    let tolerances = match &arguments.tolerances[..] {
+        [] => (3..=10).map(|digits| 10f64.powi(-digits)).collect(),
+        given => given.to_vec(),
+    };
+    tolerances.iter().try_for_each(|&tolerance| check_tolerance(tolerance))?;
+    output::check(&arguments.output, arguments.force, &[])?;
+    let contenders: Vec<&dyn Contender> = solvers.iter().map(|solver| &**solver).collect();
+    let bar = progress::bar(problems.len() as u64, "problems");
+    let mut rows = Vec::new();
+    for problem in &problems {
+        rows.extend(work_precision(std::slice::from_ref(problem), &contenders, &tolerances)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let mut tables = vec![table(&rows)];
+    for goal in [Goal::Trajectory, Goal::Minimizer] {
+        for measure in Measure::ALL {
+            tables.extend(profile(&rows, goal, measure));
+        }
+    }
+    write_tables(&arguments.output, "Work and precision of integrators on test problems", &tables)?;
+    if let Some(folder) = &arguments.plot {
+        draw(folder, &rows)?;
+    }
+    let failed = rows.iter().filter(|row| !row.status.is_success());
+    for row in failed.clone() {
+        let said = row.message.as_deref().unwrap_or("");
+        eprintln!("{} by {} at {:e}: {} {said}", row.problem, row.solver, row.tolerance, row.status.name());
+    }
+    eprintln!("{}: {} runs, {} of them failed", arguments.output.display(), rows.len(), failed.count());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(rows: &[Row]) -> Table {
+    let dims = [("run", rows.len())];
+    let texts = |of: &dyn Fn(&Row) -> String| Values::Texts(rows.iter().map(of).collect());
+    let reals = |of: &dyn Fn(&Row) -> f64| Values::Reals(rows.iter().map(of).collect());
+    let counts = |of: &dyn Fn(&Row) -> u32| Values::Integers(rows.iter().map(|row| i64::from(of(row))).collect());
+    let column = |name: &str, long_name: &str, values| Column::new(name, long_name, &dims, values);
+    let columns = vec![
+        column("problem", "problem", texts(&|row| row.problem.clone())),
+        column("solver", "solver", texts(&|row| row.solver.clone())),
+        column("goal", "what the solver is after", texts(&|row| row.goal.name().to_owned())),
+        column("tolerance", "tolerance asked for", reals(&|row| row.tolerance)),
+        column("status", "how it ended", texts(&|row| row.status.name().to_owned())),
+        column("message", "what the solver says of a failure", texts(&|row| row.message.clone().unwrap_or_default())),
+        column("error", "largest error of a component, of its largest size", reals(&|row| row.error)),
+        column("cpu_seconds", "time of the processor, least of three runs", reals(&|row| row.cpu)),
+        column("units", "work in evaluations of the slope's cost", Values::Integers(rows.iter().map(|row| row.work.units() as i64).collect())),
+        column("evaluations", "evaluations of the slope", counts(&|row| row.work.evaluations)),
+        column("vjps", "products with the transposed Jacobian", counts(&|row| row.work.vjps)),
+        column("jvps", "products with the Jacobian, directions counted", counts(&|row| row.work.jvps)),
+        column("jacobians", "Jacobians", counts(&|row| row.work.jacobians)),
+        column("factorizations", "factorizations", counts(&|row| row.work.factorizations)),
+        column("steps", "accepted steps", counts(&|row| row.work.steps)),
+        column("rejected", "rejected steps", counts(&|row| row.work.rejected)),
+    ];
+    Table {
+        name: "runs".into(),
+        columns,
+        ..Table::default()
+    }
+}
+
+/// The performance profiles of one measure, where there are any: points of all solvers one after another.
+fn profile(rows: &[Row], goal: Goal, measure: Measure) -> Option<Table> {
+    let curves = profiles(rows, goal, measure);
+    let points: usize = curves.iter().map(|curve| curve.ratios.len()).sum();
+    if points == 0 {
+        return None;
+    }
+    let dims = [("point", points)];
+    let solvers = curves.iter().flat_map(|curve| vec![curve.solver.clone(); curve.ratios.len()]);
+    let ratios = curves.iter().flat_map(|curve| curve.ratios.clone());
+    let fractions = curves.iter().flat_map(|curve| curve.fractions.clone());
+    Some(Table {
+        name: format!("profile_{}_{}", goal.name(), measure.name()),
+        columns: vec![
+            Column::new("solver", "solver", &dims, Values::Texts(solvers.collect())),
+            Column::new("ratio", "cost over that of the best solver", &dims, Values::Reals(ratios.collect())),
+            Column::new("fraction", "fraction of tests within that ratio", &dims, Values::Reals(fractions.collect())),
+        ],
+        ..Table::default()
+    })
+}
+
+fn draw(folder: &Path, rows: &[Row]) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder).map_err(|error| CliError::Figure(format!("{}: {error}", folder.display())))?;
+    let save = |name: String, svg: String| write_whole(&folder.join(name), svg.as_bytes());
+    let mut problems: Vec<&str> = rows.iter().map(|row| row.problem.as_str()).collect();
+    problems.dedup();
+    for problem in problems {
+        for measure in [Measure::Evaluations, Measure::Cpu] {
+            let lines = lines(rows, problem, measure);
+            let axes = [measure.name(), "error"];
+            if let Some(svg) = figure::lines(problem, axes, &lines)? {
+                save(format!("{problem}_{}.svg", measure.name()), svg)?;
+            }
+        }
+    }
+    for goal in [Goal::Trajectory, Goal::Minimizer] {
+        for measure in Measure::ALL {
+            let curves = profiles(rows, goal, measure).into_iter();
+            let lines: Vec<Line> = curves.map(|curve| figure::steps(curve.solver, &curve.ratios, &curve.fractions)).collect();
+            let title = format!("{}: {}", goal.name(), measure.name());
+            if let Some(svg) = figure::profile(&title, &lines)? {
+                save(format!("profile_{}_{}.svg", goal.name(), measure.name()), svg)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Error against a measure on one problem, a line per solver.
+fn lines(rows: &[Row], problem: &str, measure: Measure) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for row in rows.iter().filter(|row| row.problem == problem) {
+        if lines.last().is_none_or(|line| line.name != row.solver) {
+            lines.push(Line {
+                name: row.solver.clone(),
+                points: Vec::new(),
+            });
+        }
+        let point = (measure.of(row), row.error);
+        if let Some(line) = lines.last_mut().filter(|_| point.0 > 0.0 && point.1 > 0.0) {
+            line.points.push(point);
+        }
+    }
+    lines.retain(|line| !line.points.is_empty());
+    lines
+}
