@@ -217,7 +217,8 @@ fn ptc_reaches_the_floor_on_200_digits() {
         assert!((loss - record.loss).abs() <= 1e-12, "sample {sample}");
         mean += loss / 200.0;
     }
-    println!("mean loss {mean:.6}");
+    let units: u64 = encoded.records.iter().map(|record| record.work.units()).sum();
+    println!("mean loss {mean:.6}, {} units a sample", units / 200);
     assert!(mean <= 0.11941, "mean loss {mean}");
 }
 

@@ -33,17 +33,7 @@ impl WarmStart {
         if !(ridge > 0.0 && ridge.is_finite() && z.squared_norm_l2().is_finite()) {
             return None;
         }
-        let values_are_fewer = y.nrows() <= samples;
-        let mut gram = if values_are_fewer { &y * y.transpose() } else { y.transpose() * &y };
-        for i in 0..gram.nrows() {
-            gram[(i, i)] += ridge;
-        }
-        let factor = gram.llt(Side::Lower).ok()?;
-        let weight = if values_are_fewer {
-            factor.solve(&y * z.transpose()).transpose().to_owned()
-        } else {
-            factor.solve(z.transpose()).transpose() * y.transpose()
-        };
+        let weight = regress(y.as_ref(), z.as_ref(), ridge, y.nrows() <= samples)?;
         let bias = (0..z.nrows())
             .map(|r| z_mean[r] - (0..y.nrows()).map(|i| weight[(r, i)] * y_mean[i]).sum::<f64>())
             .collect();
@@ -67,6 +57,21 @@ impl WarmStart {
     }
 }
 
+/// Z Y^T (Y Y^T + r I)^-1, or the same as Z (Y^T Y + r I)^-1 Y^T, which is the smaller system where samples are fewer than
+/// values.
+fn regress(y: Cols<'_>, z: Cols<'_>, ridge: f64, by_values: bool) -> Option<Mat<f64>> {
+    let mut gram = if by_values { y * y.transpose() } else { y.transpose() * y };
+    for i in 0..gram.nrows() {
+        gram[(i, i)] += ridge;
+    }
+    let factor = gram.llt(Side::Lower).ok()?;
+    Some(if by_values {
+        factor.solve(y * z.transpose()).transpose().to_owned()
+    } else {
+        factor.solve(z.transpose()).transpose() * y.transpose()
+    })
+}
+
 fn mean(of: Cols<'_>) -> Vec<f64> {
     let row = |i: usize| of.row(i).iter().sum::<f64>() / of.ncols() as f64;
     (0..of.nrows()).map(row).collect()
@@ -74,7 +79,7 @@ fn mean(of: Cols<'_>) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::WarmStart;
+    use super::{WarmStart, regress};
     use faer::Mat;
 
     /// Codes that depend linearly on the data, with many and with few samples.
@@ -99,17 +104,12 @@ mod tests {
 
     #[test]
     fn both_forms_agree() {
-        let y = Mat::from_fn(6, 6, |i, b| ((i * 31 + b * 17 + i * b) % 13) as f64);
-        let z = Mat::from_fn(1, 6, |_, b| (b * b) as f64);
-        let square = WarmStart::fit(y.as_ref(), z.as_ref()).expect("the data vary");
-        // One more value, always 0: now the samples are fewer, and the ridge is the same after a rescaling.
-        let wide = Mat::from_fn(7, 6, |i, b| if i < 6 { y[(i, b)] * (7.0f64 / 6.0).sqrt() } else { 0.0 });
-        let other = WarmStart::fit(wide.as_ref(), z.as_ref()).expect("the data vary");
-        for i in 0..6 {
-            let (a, b) = (square.weight[(0, i)], other.weight[(0, i)] * (7.0f64 / 6.0).sqrt());
-            // The ridge is per value: with 7 values it is 6/7 of the rescaled sum's, which is that of the 6.
-            assert!((a - b).abs() < 1e-9 * a.abs().max(1.0), "{a} {b}");
-        }
+        let y = Mat::from_fn(6, 9, |i, b| ((i * 31 + b * 17 + i * b) % 13) as f64);
+        let z = Mat::from_fn(2, 9, |r, b| (b * b + r) as f64);
+        let [one, other] = [true, false].map(|by_values| {
+            regress(y.as_ref(), z.as_ref(), 3.0, by_values).expect("the system is positive definite")
+        });
+        assert!((&one - &other).norm_max() < 1e-12 * one.norm_max());
     }
 
     #[test]

@@ -196,41 +196,51 @@ fn momentum_is_dropped_where_it_points_uphill_and_the_oscillation_ends_sooner() 
         stop: &[&gtol],
         ..until(1e4)
     };
-    let mut tries = Vec::new();
-    for restart in [false, true] {
+    let fixed = Fixed {
+        t_end: 1e4,
+        steps: 100_000,
+        grid: Grid::Uniform,
+    };
+    let steps = [false, true].map(|restart| {
         let (mut flow, mut stepper) = (Watched::new(restart), SemiImplicit::new(4));
-        let decrease = Decrease {
-            dt0: 0.1,
-            dt_max: 0.5,
-            ..Decrease::default()
-        };
-        let fixed = Fixed {
-            t_end: 1e4,
-            steps: 100_000,
-            grid: Grid::Uniform,
-        };
         let kept = run(
             &mut flow,
             (&mut stepper, &fixed),
             &mut Numbers { next: 1, last: 1 },
             with,
         );
-        assert_eq!(
-            (kept.done[0].status, flow.accepted),
-            (Status::Converged, kept.done[0].work.steps)
-        );
+        let done = &kept.done[0];
+        assert_eq!((done.status, flow.accepted), (Status::Converged, done.work.steps));
         assert_eq!(flow.restarts, if restart { flow.uphill } else { 0 });
         assert!(flow.uphill > 0);
-        tries.push(kept.done[0].work.steps);
-        let (mut flow, mut stepper) = (Watched::new(restart), SemiImplicit::new(4));
-        let kept = run(
-            &mut flow,
-            (&mut stepper, &decrease),
-            &mut Numbers { next: 1, last: 1 },
-            with,
-        );
-        println!("restart {restart}: decrease rule {:?}", kept.done[0]);
-    }
-    println!("steps without and with restart: {tries:?}");
-    assert!(2 * tries[1] < tries[0], "{tries:?}");
+        done.work.steps
+    });
+    println!("steps without and with restart: {steps:?}");
+    assert!(2 * steps[1] < steps[0], "{steps:?}");
+}
+
+#[test]
+fn with_restart_the_decrease_rule_ends_the_oscillation_without_a_forced_step() {
+    let gtol = GradNorm { gtol: 1e-6 };
+    let with = Setting {
+        stop: &[&gtol],
+        ..until(1e4)
+    };
+    let decrease = Decrease {
+        dt0: 0.1,
+        dt_max: 0.5,
+        ..Decrease::default()
+    };
+    let (mut flow, mut stepper) = (Watched::new(true), SemiImplicit::new(4));
+    let kept = run(
+        &mut flow,
+        (&mut stepper, &decrease),
+        &mut Numbers { next: 1, last: 1 },
+        with,
+    );
+    let done = &kept.done[0];
+    assert_eq!((done.status, done.work.forced), (Status::Converged, 0), "{done:?}");
+    // |g| <= 1e-6 with a least eigenvalue of 0.3.
+    assert!(flow.restarts > 0 && apart(&done.z[..2], &[1.0, 1.0]) < 4e-6, "{done:?}");
+    assert!(kept.steps.windows(2).all(|pair| pair[1].loss <= pair[0].loss));
 }

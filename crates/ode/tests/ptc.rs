@@ -4,11 +4,11 @@ mod support;
 
 use gfe_ode::control::Trust;
 use gfe_ode::implicit::{LinearEuler, MatrixFreeEuler};
-use gfe_ode::problems::{Columns, Equations};
+use gfe_ode::problems::Equations;
 use gfe_ode::stop::{Edm, GradNorm, Terminator};
-use gfe_ode::{Cols, ColsMut, Curvature, Flow, FlowError, Lanewise, Point, Status, Stepper, Structure, Values, Work};
+use gfe_ode::{Status, Stepper, Work};
 use support::equations::{Squares, exponentials, powell, rosenbrock, with_offset};
-use support::{Kept, Setting, Starts, apart, flow, run, until};
+use support::{Kept, Setting, Starts, apart, flow, run};
 
 fn solve(equations: Squares, stepper: &mut dyn Stepper, starts: &[Vec<f64>], stop: &[&dyn Terminator]) -> Kept {
     let with = Setting {
@@ -168,118 +168,30 @@ fn a_flow_whose_hessian_is_singular_at_the_minimum_or_everywhere_converges() {
     }
 }
 
-/// Remembers where the last Jacobian of a single lane was computed.
-struct Watched {
-    flow: Columns,
-    last: Vec<f64>,
-    jacobians: u32,
-}
-
-impl Lanewise for Watched {
-    fn admit(&mut self, lane: usize, sample: usize, z0: &[f64]) {
-        self.flow.admit(lane, sample, z0);
-    }
-
-    fn relocate(&mut self, from: usize, to: usize) {
-        self.flow.relocate(from, to);
-    }
-}
-
-impl Flow for Watched {
-    fn dim(&self) -> usize {
-        self.flow.dim()
-    }
-
-    fn eval(&mut self, at: Point<'_>, to: Values<'_>, work: &mut [Work]) -> Result<(), FlowError> {
-        self.flow.eval(at, to, work)
-    }
-
-    fn jacobian(
-        &mut self,
-        at: Point<'_>,
-        c: Curvature,
-        blocks: &mut [f64],
-        work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        assert_eq!((at.lanes, c), (&[0usize][..], Curvature::GaussNewton));
-        self.last = at.z.col(0).iter().copied().collect();
-        self.jacobians += 1;
-        self.flow.jacobian(at, c, blocks, work)
-    }
-
-    fn jvp(
-        &mut self,
-        at: Point<'_>,
-        c: Curvature,
-        v: Cols<'_>,
-        jv: ColsMut<'_>,
-        work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        self.last = at.z.col(0).iter().copied().collect();
-        self.flow.jvp(at, c, v, jv, work)
-    }
-
-    fn offers(&self, curvature: Curvature) -> bool {
-        self.flow.offers(curvature)
-    }
-
-    fn structure(&self, curvature: Curvature) -> Structure {
-        self.flow.structure(curvature)
-    }
-}
-
 #[test]
-fn the_distance_ends_a_sample_only_by_a_hessian_of_that_very_state() {
-    let edm_rule = Edm {
-        edm_tol: 1e-6,
-        values: 1.0,
-        relative: false,
+fn a_trial_far_off_does_not_wreck_the_hessian() {
+    // From some of these the first trials end where an exponent is positive and the slope of the order of 1e50: secant
+    // updates by them once left a Hessian by which no step moved.
+    let start = |i: i32| {
+        let sine = |rate: f64, size: f64| size * (rate * f64::from(i)).sin();
+        vec![
+            1.0 + sine(0.7, 1.0),
+            1.0 + sine(1.3, 0.9),
+            0.5 + sine(2.1, 1.0),
+            2.0 + sine(0.3, 1.5),
+        ]
     };
-    let with = Setting {
-        stop: &[&edm_rule],
-        ..until(f64::INFINITY)
-    };
-    for every in [Some(3), Some(1000), None] {
-        for start in spiral(&[1.0, 1.0, 0.5, 2.0]).iter().take(6) {
-            let mut flow = Watched {
-                flow: flow(exponentials(), 1),
-                last: Vec::new(),
-                jacobians: 0,
-            };
-            let mut stepper = LinearEuler::new(every, 4, 1);
-            let starts = [start.clone()];
-            let kept = run(
-                &mut flow,
-                (&mut stepper, &Trust::default()),
-                &mut Starts(&starts, 0),
-                with,
-            );
-            let done = &kept.done[0];
-            assert_eq!(
-                (done.status, &done.z),
-                (Status::Converged, &flow.last),
-                "{every:?} {start:?}"
-            );
-            assert!(done.edm.is_some_and(|edm| edm <= 1e-6) && done.work.jacobians == flow.jacobians);
-            assert!(flow.jacobians < done.work.steps, "most steps reuse a Hessian");
-        }
+    let starts: Vec<Vec<f64>> = (0..400).map(start).collect();
+    // Well above what rounding leaves of the gradient in the flattest places.
+    let gtol = GradNorm { gtol: 1e-7 };
+    for every in [Some(1), Some(5), None, Some(1000)] {
+        let mut stepper = LinearEuler::new(every, 4, 3);
+        let kept = solve(exponentials(), &mut stepper, &starts, &[&gtol]);
+        let failed: Vec<_> = kept
+            .done
+            .iter()
+            .filter(|done| done.status != Status::Converged)
+            .collect();
+        assert!(failed.is_empty(), "{every:?}: {} of 400, {:?}", failed.len(), failed[0]);
     }
-    let starts = [vec![-1.2, 1.0]];
-    let mut watched = Watched {
-        flow: flow(rosenbrock(), 1),
-        last: Vec::new(),
-        jacobians: 0,
-    };
-    let mut stepper = MatrixFreeEuler::new(2, 1);
-    let kept = run(
-        &mut watched,
-        (&mut stepper, &Trust::default()),
-        &mut Starts(&starts, 0),
-        with,
-    );
-    assert_eq!(
-        (kept.done[0].status, &kept.done[0].z),
-        (Status::Converged, &watched.last)
-    );
-    assert!(kept.done[0].edm.is_some());
 }

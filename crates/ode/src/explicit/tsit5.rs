@@ -4,6 +4,7 @@ use super::Tableau;
 
 /// Tsitouras, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption, Comput. Math. Appl.
 /// 62, 770 (2011), table 1. The seventh stage is the slope at the end of the step.
+#[allow(clippy::excessive_precision)] // As the paper prints them.
 pub static TSIT5: Tableau = Tableau {
     order: 5,
     a: &[
@@ -46,6 +47,7 @@ pub static TSIT5: Tableau = Tableau {
 };
 
 /// Weights of the seven slopes at the fraction `theta`: the same paper, section 4, an error of O(h^5).
+#[allow(clippy::excessive_precision)] // As the paper prints them.
 fn dense(theta: f64, weights: &mut [f64]) {
     let (s, q) = (theta, theta * theta);
     weights.copy_from_slice(&[

@@ -150,7 +150,7 @@ pub fn exponentials() -> Squares {
         let value = |i: u8| {
             let s = f64::from(i) / 4.0;
             let (fast, slow) = ((-z[1] * s).exp(), (-z[3] * s).exp());
-            let y = 2.0 * (-3.0 * s).exp() + (-0.5 * s).exp() + if i % 2 == 0 { 0.02 } else { -0.02 };
+            let y = 2.0 * (-3.0 * s).exp() + (-0.5 * s).exp() + if i.is_multiple_of(2) { 0.02 } else { -0.02 };
             let gradient = vec![fast, -z[0] * s * fast, slow, -z[2] * s * slow];
             (z[0] * fast + z[2] * slow - y, gradient)
         };
