@@ -40,11 +40,15 @@ impl Terminator for GradNorm {
     }
 }
 
-/// Converged when the estimated distance to the minimum is small here and at the start of the last step, and the last two
-/// steps went as predicted.
+/// Converged when the estimated distance to the minimum is small here and at the start of the last step, the steps to come
+/// will not add up to more, and the last two steps went as predicted.
 ///
-/// edm = (D/2) g^T H^-1 g, invariant under a change of latent coordinates. A step went as predicted when actual over
-/// predicted decrease lies in `[0.5, 2]`. James & Roos, MINUIT, Comput. Phys. Commun. 10 (1975).
+/// edm = (D/2) g^T H^-1 g, invariant under a change of latent coordinates; sqrt(2 edm) is the next step in standard errors.
+/// Where each step is rho = sqrt(edm / edm_before) times the one before, all of them are together 1 / (1 - rho) times the
+/// next: so edm has to be (1 - rho)^2 times smaller, but 100 times at most. Without that, a code that creeps along a valley
+/// where H~ has more curvature than the loss, or past a saddle that H~ cannot see, would pass for a minimum. A step went as
+/// predicted when actual over predicted decrease lies in `[0.5, 2]`. James & Roos, MINUIT, Comput. Phys. Commun. 10
+/// (1975).
 #[derive(Clone, Copy, Debug)]
 pub struct Edm {
     /// The bound, in units of the log likelihood, or of D l if `relative`.
@@ -58,9 +62,10 @@ pub struct Edm {
 impl Terminator for Edm {
     fn check(&self, now: &Progress<'_>) -> Option<Status> {
         let unit = if self.relative { self.values * now.loss } else { 1.0 };
-        let small = [now.past.edm, now.edm]
-            .iter()
-            .all(|&edm| edm * self.values <= self.edm_tol * unit);
+        let rho = (now.edm / now.past.edm).sqrt();
+        let share = (1.0 - rho).max(0.1).powi(2);
+        let bound = self.edm_tol * unit;
+        let small = self.values * now.past.edm <= bound && self.values * now.edm <= share * bound;
         let regular = now.past.ratio.iter().all(|ratio| (0.5..=2.0).contains(ratio));
         (self.edm_tol > 0.0 && small && regular).then_some(Status::Converged)
     }

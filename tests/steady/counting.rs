@@ -1,0 +1,159 @@
+//! A decoder that counts its own calls finds the totals that the records claim.
+
+use crate::{DEFAULT, GTOL, Model, Samples, digits, encode};
+use gfe_model::{
+    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, SecondOrder, Seeds, Tangent, Taped, TensorSpec,
+};
+use gfe_ode::Work;
+use std::sync::Mutex;
+
+/// Columns seen, by all instances.
+#[derive(Default)]
+struct Counts {
+    evaluations: u32,
+    vjps: u32,
+    jvps: u32,
+    hvps: u32,
+}
+
+static COUNTS: Mutex<Counts> = Mutex::new(Counts {
+    evaluations: 0,
+    vjps: 0,
+    jvps: 0,
+    hvps: 0,
+});
+
+fn count(add: impl FnOnce(&mut Counts)) {
+    add(&mut COUNTS.lock().expect("no test panics while it counts"));
+}
+
+/// How many columns are asked for: a single one goes in twice, since products of two columns have other bits than of one.
+fn asked(columns: &[Cols<'_>]) -> u32 {
+    let width = columns[0].ncols();
+    let doubled = width == 2 && columns.iter().all(|of| of.col(0) == of.col(1));
+    if doubled { 1 } else { width as u32 }
+}
+
+struct Counting {
+    inner: Box<dyn Decoder>,
+    /// Whether the last call was a forward pass of two equal columns: it belongs to two samples if their pullbacks differ.
+    doubtful: Mutex<bool>,
+}
+
+impl Counting {
+    fn doubt(&self, doubt: bool) -> bool {
+        std::mem::replace(&mut *self.doubtful.lock().expect("no test panics while it counts"), doubt)
+    }
+}
+
+impl Decoder for Counting {
+    fn shape(&self) -> DecoderShape {
+        self.inner.shape()
+    }
+
+    fn tensors(&self) -> Vec<TensorSpec> {
+        self.inner.tensors()
+    }
+
+    fn tape_len(&self) -> usize {
+        self.inner.tape_len()
+    }
+
+    fn scratch_len(&self, columns: usize) -> usize {
+        self.inner.scratch_len(columns)
+    }
+
+    fn forward(&self, at: At<'_>, x: ColsMut<'_>, tape: ColsMut<'_>, scratch: &mut [f64]) -> Result<(), DecodeError> {
+        let found = asked(&[at.z]);
+        count(|counts| counts.evaluations += found);
+        self.doubt(at.z.ncols() == 2 && found == 1);
+        self.inner.forward(at, x, tape, scratch)
+    }
+
+    fn vjp(
+        &self,
+        taped: Taped<'_>,
+        x_bar: Cols<'_>,
+        z_bar: ColsMut<'_>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        let found = asked(&[taped.at.z, x_bar]);
+        let doubted = self.doubt(false);
+        count(|counts| {
+            counts.vjps += found;
+            counts.evaluations += u32::from(doubted && found == 2);
+        });
+        self.inner.vjp(taped, x_bar, z_bar, scratch)
+    }
+
+    fn tangent(&self) -> Option<&dyn Tangent> {
+        Some(self)
+    }
+
+    fn second_order(&self) -> Option<&dyn SecondOrder> {
+        Some(self)
+    }
+}
+
+impl Tangent for Counting {
+    fn jvp(
+        &self,
+        taped: Taped<'_>,
+        z_dot: Cols<'_>,
+        x_dot: ColsMut<'_>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        self.doubt(false);
+        let width = taped.at.z.ncols();
+        let directions = (z_dot.ncols() / width) as u32;
+        // All directions of a doubled column are the same twice over.
+        let found = if directions == 1 { asked(&[taped.at.z, z_dot]) } else { asked(&[taped.at.z, taped.tape]) };
+        count(|counts| counts.jvps += directions * found);
+        let inner = self.inner.tangent().expect("a dense decoder has tangents");
+        inner.jvp(taped, z_dot, x_dot, scratch)
+    }
+}
+
+impl SecondOrder for Counting {
+    fn hvp(
+        &self,
+        taped: Taped<'_>,
+        seeds: Seeds<'_>,
+        z_bar_dot: ColsMut<'_>,
+        params_bar_dot: Option<&mut [f64]>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
+        self.doubt(false);
+        let found = asked(&[taped.at.z, seeds.x_bar, seeds.z_dot]);
+        count(|counts| counts.hvps += found);
+        let inner = self.inner.second_order().expect("a dense decoder has second-order products");
+        inner.hvp(taped, seeds, z_bar_dot, params_bar_dot, scratch)
+    }
+}
+
+#[test]
+fn the_decoder_is_called_as_often_as_the_records_say() {
+    let model = Model::read("mnist_decoder");
+    let samples = Samples { y: digits(), w: None };
+    let open = || -> Box<dyn Decoder> {
+        Box::new(Counting {
+            inner: Box::new(model.dense.clone()),
+            doubtful: Mutex::new(false),
+        })
+    };
+    for setting in [GTOL, DEFAULT] {
+        *COUNTS.lock().expect("no test panics while it counts") = Counts::default();
+        let (encoded, mut claimed) = encode(&open, &model.params, &samples, None, setting);
+        encoded.records.iter().for_each(|record| claimed += record.work);
+        let counts = COUNTS.lock().expect("no test panics while it counts");
+        let found = Work {
+            evaluations: counts.evaluations,
+            vjps: counts.vjps,
+            jvps: counts.jvps,
+            hvps: counts.hvps,
+            ..claimed
+        };
+        assert_eq!(found, claimed);
+        assert!(claimed.evaluations > 1000 && claimed.jvps > 1000);
+    }
+}
