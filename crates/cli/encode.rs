@@ -169,7 +169,10 @@ impl Arguments {
         settings.flag("encode.warm_start", self.warm_start.then_some(true));
         settings.flag("encode.reconstruction", self.reconstruction.then_some(true));
         settings.flag("encode.trace", self.trace.then_some(true));
-        settings.flag("encode.trace_at", (!self.trace_at.is_empty()).then(|| self.trace_at.clone()));
+        settings.flag(
+            "encode.trace_at",
+            (!self.trace_at.is_empty()).then(|| self.trace_at.clone()),
+        );
         settings.flag("encode.keep", (!self.keep.is_empty()).then(|| self.keep.clone()));
         settings.flag("encode.fail_above", self.fail_above);
         Ok(settings)
@@ -302,7 +305,10 @@ fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> 
     }
     let ascending = times.windows(2).all(|pair| pair[0] < pair[1]);
     if !ascending || times.iter().any(|t| !(0.0..=method.t_end()).contains(t)) {
-        let text = format!("`trace_at` is {times:?}: times must ascend and lie between 0 and t_end, {}", method.t_end());
+        let text = format!(
+            "`trace_at` is {times:?}: times must ascend and lie between 0 and t_end, {}",
+            method.t_end()
+        );
         return Err(CliError::Usage(text));
     }
     Ok(times)
@@ -342,7 +348,11 @@ impl Job {
         let common = self.z0.constant().map(|value| vec![value; shape.latent]);
         let mut encoding = method.encoding(&open);
         encoding.reconstruction = self.reconstruction;
-        encoding.common_z0 = if self.warm_start.is_some() { None } else { common.as_deref() };
+        encoding.common_z0 = if self.warm_start.is_some() {
+            None
+        } else {
+            common.as_deref()
+        };
         encoding.trace = match (self.trace, &self.trace_at[..]) {
             (true, _) => Trace::Steps,
             (false, []) => Trace::None,

@@ -48,7 +48,9 @@ pub fn steps(name: String, ratios: &[f64], fractions: &[f64]) -> Line {
 
 /// The span of some positive values, a little wider than they are.
 fn range(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
-    let (least, most) = values.fold((f64::INFINITY, 0.0f64), |(least, most), value| (least.min(value), most.max(value)));
+    let (least, most) = values.fold((f64::INFINITY, 0.0f64), |(least, most), value| {
+        (least.min(value), most.max(value))
+    });
     (most > 0.0).then(|| least / 1.5..most * 1.5)
 }
 
@@ -73,13 +75,23 @@ where
             .y_label_area_size(64)
             .build_cartesian_2d(x, y)
             .map_err(failed)?;
-        let short = |value: &f64| if (0.01..1e4).contains(value) { format!("{value}") } else { format!("{value:.0e}") };
+        let short = |value: &f64| {
+            if (0.01..1e4).contains(value) {
+                format!("{value}")
+            } else {
+                format!("{value:.0e}")
+            }
+        };
         let mut mesh = chart.configure_mesh();
         mesh.x_desc(x_name).y_desc(y_name).light_line_style(WHITE.mix(0.0));
-        mesh.x_label_formatter(&short).y_label_formatter(&short).draw().map_err(failed)?;
+        mesh.x_label_formatter(&short)
+            .y_label_formatter(&short)
+            .draw()
+            .map_err(failed)?;
         for (i, line) in lines.iter().enumerate() {
             let color = Palette99::pick(i).to_rgba();
-            let drawn = chart.draw_series(LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2));
+            let drawn =
+                chart.draw_series(LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2));
             drawn
                 .map_err(failed)?
                 .label(line.name.as_str())

@@ -13,6 +13,8 @@ use gfe_ode::{Curvature, Tolerance};
 use serde_json::{Value, json};
 
 const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
+/// Below 1e-13 the error of a step is that of rounding.
+const RELATIVE: (fn(f64) -> bool, &str) = (|number| (1e-13..1.0).contains(&number), "between 1e-13 and 1");
 const TOLERANCE: (fn(f64) -> bool, &str) = (|number| number >= 0.0, "0 or more");
 
 /// Most lanes: a matrix product is full long before.
@@ -232,10 +234,17 @@ fn hessian_name(curvature: Curvature) -> &'static str {
 fn hessian(settings: &Settings, decoder: &dyn Decoder) -> Result<Option<Curvature>, CliError> {
     let named = settings.choice("method.hessian", &["gauss_newton", "exact"])?;
     if named == Some("exact") && decoder.second_order().is_none() {
-        let text = "`hessian` is exact, which needs second-order products, and this decoder has none: take gauss_newton";
+        let text =
+            "`hessian` is exact, which needs second-order products, and this decoder has none: take gauss_newton";
         return Err(CliError::Usage(text.into()));
     }
-    Ok(named.map(|name| if name == "exact" { Curvature::Exact } else { Curvature::GaussNewton }))
+    Ok(named.map(|name| {
+        if name == "exact" {
+            Curvature::Exact
+        } else {
+            Curvature::GaussNewton
+        }
+    }))
 }
 
 /// One of diffsol's methods; its Jacobian is exact where the decoder has second-order products.
@@ -245,10 +254,17 @@ fn error_control(settings: &Settings, scheme: Scheme, decoder: &dyn Decoder) -> 
         None => Curvature::GaussNewton,
     };
     if scheme.is_implicit() && decoder.tangent().is_none() {
-        let text = format!("{} needs Jacobian-vector products, and this decoder has none: take tsit45", scheme.name());
+        let text = format!(
+            "{} needs Jacobian-vector products, and this decoder has none: take tsit45",
+            scheme.name()
+        );
         return Err(CliError::Usage(text));
     }
-    let curvature = if scheme.is_implicit() { hessian(settings, decoder)?.unwrap_or(best) } else { best };
+    let curvature = if scheme.is_implicit() {
+        hessian(settings, decoder)?.unwrap_or(best)
+    } else {
+        best
+    };
     Ok(ErrorControl {
         scheme,
         tolerance: tolerance(settings)?,
@@ -293,7 +309,8 @@ fn order(settings: &Settings, solver: &Solver) -> Result<Order, CliError> {
     let restart = settings.get("method.restart")?.unwrap_or(false);
     match settings.choice("method.flow", &["gradient", "nesterov"])? {
         Some("nesterov") if solver.anchors() => Err(CliError::Usage(
-            "ptc goes to the steady state, which both flows share: take flow gradient, or another solver for nesterov".into(),
+            "ptc goes to the steady state, which both flows share: take flow gradient, or another solver for nesterov"
+                .into(),
         )),
         Some("nesterov") => Ok(Order::Nesterov { restart }),
         _ => Ok(Order::Gradient),
@@ -311,7 +328,7 @@ fn rate(settings: &Settings, t_end: f64) -> Result<Rate, CliError> {
 fn tolerance(settings: &Settings) -> Result<Tolerance, CliError> {
     let default = Tolerance::default();
     Ok(Tolerance {
-        rtol: settings.number("method.rtol", default.rtol, POSITIVE)?,
+        rtol: settings.number("method.rtol", default.rtol, RELATIVE)?,
         atol: settings.number("method.atol", default.atol, POSITIVE)?,
     })
 }
@@ -326,7 +343,9 @@ fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
     let exact = hessian(settings, decoder)? == Some(Curvature::Exact);
     let latent = decoder.shape().latent;
     if exact && latent > DENSE {
-        let text = format!("`hessian` is exact, but beyond {DENSE} latents (here {latent}) ptc makes no Hessian: leave it out");
+        let text = format!(
+            "`hessian` is exact, but beyond {DENSE} latents (here {latent}) ptc makes no Hessian: leave it out"
+        );
         return Err(CliError::Usage(text));
     }
     Ok(Ptc {

@@ -26,7 +26,9 @@ const WARM_START: [&str; 2] = ["gfe.warm_start.weight", "gfe.warm_start.bias"];
 pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
     let weight = &warm_start.weight;
     let (rows, columns) = (weight.nrows(), weight.ncols());
-    let values = (0..rows).flat_map(|r| (0..columns).map(move |c| weight[(r, c)])).collect();
+    let values = (0..rows)
+        .flat_map(|r| (0..columns).map(move |c| weight[(r, c)]))
+        .collect();
     let [weight, bias] = WARM_START.map(str::to_owned);
     let of = |shape: Vec<usize>, values: Vec<f64>| StoredTensor { shape, values };
     [
@@ -58,12 +60,16 @@ impl Model {
     pub fn warm_start(&self, path: &Path) -> Result<WarmStart, CliError> {
         let bad = |what: String| Err(CliError::Decoder(format!("{}: {what}", path.display())));
         let Some((weight, bias)) = &self.warm_start else {
-            return bad("it holds no linear regression for a warm start: train it with gfe, or leave out --warm-start".into());
+            return bad(
+                "it holds no linear regression for a warm start: train it with gfe, or leave out --warm-start".into(),
+            );
         };
         let shape = self.shape();
         if weight.shape != [shape.latent, shape.data] || bias.shape != [shape.latent] {
             let (found, wanted) = (&weight.shape, [shape.latent, shape.data]);
-            return bad(format!("its regression for a warm start is of shape {found:?}, {wanted:?} is needed"));
+            return bad(format!(
+                "its regression for a warm start is of shape {found:?}, {wanted:?} is needed"
+            ));
         }
         if weight.values.iter().chain(&bias.values).any(|value| !value.is_finite()) {
             return bad("its regression for a warm start is not finite".into());

@@ -84,7 +84,9 @@ fn one(name: &str) -> Result<Problem, CliError> {
     problems::named(name).ok_or_else(|| {
         let all = problems::all().into_iter().map(|problem| problem.name);
         let nearest = crate::keys::nearest(name, all);
-        CliError::Usage(format!("there is no problem `{name}`; the nearest is `{nearest}`, and `gfe problem list` lists all"))
+        CliError::Usage(format!(
+            "there is no problem `{name}`; the nearest is `{nearest}`, and `gfe problem list` lists all"
+        ))
     })
 }
 
@@ -124,7 +126,9 @@ pub fn method(name: &str) -> Result<Box<dyn study::Contender>, CliError> {
         let all = || methods::all().into_iter().map(|method| method.name().to_owned());
         let nearest = crate::keys::nearest(name, all());
         let known = all().collect::<Vec<_>>().join(", ");
-        CliError::Usage(format!("there is no solver `{name}` (there are {known}); the nearest is `{nearest}`"))
+        CliError::Usage(format!(
+            "there is no solver `{name}` (there are {known}); the nearest is `{nearest}`"
+        ))
     })
 }
 
@@ -136,7 +140,9 @@ fn solve(name: &str, solver: &str, tolerance: f64, as_json: bool) -> Result<Exit
             study::Goal::Minimizer if problem.minimizer.is_none() => "goes to a minimum, and this problem has none",
             _ => "is explicit, and this problem is stiff",
         };
-        return Err(CliError::Usage(format!("{solver} {why}: take another solver for {name}")));
+        return Err(CliError::Usage(format!(
+            "{solver} {why}: take another solver for {name}"
+        )));
     }
     let rows = study::work_precision(std::slice::from_ref(&problem), &[&*method], &[tolerance])?;
     let solution = method.solve(&problem, tolerance)?;
@@ -150,13 +156,24 @@ fn solve(name: &str, solver: &str, tolerance: f64, as_json: bool) -> Result<Exit
             output::say(&told.to_string())?;
             continue;
         }
-        output::say(&format!("{name} by {solver}: {} at t = {}", row.status.name(), solution.t))?;
+        output::say(&format!(
+            "{name} by {solver}: {} at t = {}",
+            row.status.name(),
+            solution.t
+        ))?;
         if let Some(message) = &row.message {
             output::say(message)?;
         }
         output::say(&format!("z = {:?}", solution.z))?;
-        let of = if row.goal == study::Goal::Minimizer { "minimizer" } else { "reference solution" };
-        output::say(&format!("error against the {of}: {:.2e} of the largest size of a component", row.error))?;
+        let of = if row.goal == study::Goal::Minimizer {
+            "minimizer"
+        } else {
+            "reference solution"
+        };
+        output::say(&format!(
+            "error against the {of}: {:.2e} of the largest size of a component",
+            row.error
+        ))?;
         output::say(&format!(
             "{} steps, {} rejected, {} evaluations, {} Jacobians, {} factorizations; {:.2e} s of CPU",
             work.steps, work.rejected, work.evaluations, work.jacobians, work.factorizations, row.cpu
@@ -187,11 +204,25 @@ fn table(problem: &Problem) -> Result<Table, CliError> {
             Values::Reals(problem.reference.z.clone()),
         ),
         Column::new("z0", "initial state", &along[1..], Values::Reals(problem.z0.clone())),
-        Column::new("eigenvalues_real", "real part of the eigenvalues of df/dz on the way, ascending", &along, Values::Reals(re)),
-        Column::new("eigenvalues_imag", "imaginary part of the same", &along, Values::Reals(im)),
+        Column::new(
+            "eigenvalues_real",
+            "real part of the eigenvalues of df/dz on the way, ascending",
+            &along,
+            Values::Reals(re),
+        ),
+        Column::new(
+            "eigenvalues_imag",
+            "imaginary part of the same",
+            &along,
+            Values::Reals(im),
+        ),
     ];
     let states = [
-        ("minimizer", "steady state that the gradient flow tends to", &problem.minimizer),
+        (
+            "minimizer",
+            "steady state that the gradient flow tends to",
+            &problem.minimizer,
+        ),
         ("published", "state at t_end as the source has it", &problem.published),
     ];
     for (name, long_name, state) in states {
@@ -206,7 +237,10 @@ fn table(problem: &Problem) -> Result<Table, CliError> {
             ("source".into(), problem.source.clone()),
             ("stiff".into(), problem.stiff.to_string()),
         ],
-        numbers: vec![("t_end".into(), problem.t_end), ("atol_per_rtol".into(), problem.atol_per_rtol)],
+        numbers: vec![
+            ("t_end".into(), problem.t_end),
+            ("atol_per_rtol".into(), problem.atol_per_rtol),
+        ],
         columns,
     })
 }
@@ -217,7 +251,12 @@ fn eigenvalues(problem: &Problem) -> Result<(Vec<f64>, Vec<f64>), CliError> {
     let (_, exact) = problem.equations.structure();
     let mut block = vec![0.0; dim * dim];
     let (mut re, mut im) = (Vec::new(), Vec::new());
-    let failed = || CliError::BadData(format!("{}: the eigenvalues of its Jacobian do not converge", problem.name));
+    let failed = || {
+        CliError::BadData(format!(
+            "{}: the eigenvalues of its Jacobian do not converge",
+            problem.name
+        ))
+    };
     for (t, z) in problem.reference.t.iter().zip(problem.reference.z.chunks(dim)) {
         problem.equations.jacobian(*t, z, &mut block);
         let jacobian = Mat::from_fn(dim, dim, |i, j| block[j * dim + i]);

@@ -19,6 +19,7 @@ pub struct Summary {
     evaluations: u64,
     units: u64,
     most_units: u64,
+    forced: u64,
     shared: Work,
     /// What the solver said of failures: row and message, the first [`MESSAGES`].
     messages: Vec<(usize, String)>,
@@ -47,6 +48,7 @@ impl Summary {
                 self.worst_edm = self.worst_edm.max(record.edm);
             }
             self.evaluations += u64::from(record.work.evaluations);
+            self.forced += u64::from(record.work.forced);
             self.units += record.work.units();
             self.most_units = self.most_units.max(record.work.units());
         }
@@ -66,7 +68,10 @@ impl Summary {
 
     /// What the solver said of failures, by row.
     pub fn messages_json(&self) -> Value {
-        let all = self.messages.iter().map(|(row, message)| (row.to_string(), json!(message)));
+        let all = self
+            .messages
+            .iter()
+            .map(|(row, message)| (row.to_string(), json!(message)));
         Value::Object(all.collect())
     }
 
@@ -96,6 +101,7 @@ impl Summary {
             "evaluations_per_sample": self.evaluations as f64 / rows,
             "units_per_sample": self.units as f64 / rows,
             "units_worst": self.most_units,
+            "forced_steps": self.forced,
             "units_shared": self.shared.units(),
             "seconds": seconds,
             "samples_per_second": rows / seconds,
@@ -112,7 +118,10 @@ impl Summary {
             eprintln!("  row {row}: {message}");
         }
         if self.messages.len() > SHOWN {
-            eprintln!("  ... and {} more, under /entry/process/messages of the output", self.messages.len() - SHOWN);
+            eprintln!(
+                "  ... and {} more, under /entry/process/messages of the output",
+                self.messages.len() - SHOWN
+            );
         }
         let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());
         if self.succeeded > 0 {
@@ -121,6 +130,12 @@ impl Summary {
                 "gradient norm: mean {:.1e}, worst {:.1e}",
                 self.grad_norm / succeeded,
                 self.worst_grad_norm
+            );
+        }
+        if self.forced > 0 {
+            eprintln!(
+                "{} steps were forced although none passed the test: see `forced` in the output",
+                self.forced
             );
         }
         if self.rows > 0 {

@@ -8,8 +8,8 @@ use crate::settings::Settings;
 use crate::{output, progress, rows};
 use clap::Args;
 use faer::{Mat, MatRef};
-use gfe_encode::{Encoding, WarmStart, encode};
 use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, split, train};
+use gfe_encode::{Encoding, WarmStart, encode};
 use gfe_io::{H5Input, InputPath, ModelFile};
 use gfe_model::dense::Dense;
 use gfe_model::{DatasetSource, Decoder, Targets, TargetsMut};
@@ -158,11 +158,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
 /// few can be encoded.
 fn warm_start(encoding: &Encoding<'_>, params: &[f64], training: &Set) -> Result<Option<WarmStart>, CliError> {
     let count = training.y.ncols().min(WARM_START_SAMPLES);
-    let (y, z0) = (training.y.as_ref().subcols(0, count), training.z0.as_ref().subcols(0, count));
+    let (y, z0) = (
+        training.y.as_ref().subcols(0, count),
+        training.z0.as_ref().subcols(0, count),
+    );
     let encoded = encode(encoding, params, Targets { y, w: None }, z0)?;
     let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
     let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
-    Ok(WarmStart::fit(columns(y).as_ref(), columns(encoded.z.as_ref()).as_ref()))
+    Ok(WarmStart::fit(
+        columns(y).as_ref(),
+        columns(encoded.z.as_ref()).as_ref(),
+    ))
 }
 
 fn decoder(settings: &Settings) -> Result<Dense, CliError> {

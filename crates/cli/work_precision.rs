@@ -47,7 +47,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         [] => (3..=10).map(|digits| 10f64.powi(-digits)).collect(),
         given => given.to_vec(),
     };
-    tolerances.iter().try_for_each(|&tolerance| check_tolerance(tolerance))?;
+    tolerances
+        .iter()
+        .try_for_each(|&tolerance| check_tolerance(tolerance))?;
     output::check(&arguments.output, arguments.force, &[])?;
     let contenders: Vec<&dyn Contender> = solvers.iter().map(|solver| &**solver).collect();
     let bar = progress::bar(problems.len() as u64, "problems");
@@ -63,16 +65,31 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             tables.extend(profile(&rows, goal, measure));
         }
     }
-    write_tables(&arguments.output, "Work and precision of integrators on test problems", &tables)?;
+    write_tables(
+        &arguments.output,
+        "Work and precision of integrators on test problems",
+        &tables,
+    )?;
     if let Some(folder) = &arguments.plot {
         draw(folder, &rows)?;
     }
     let failed = rows.iter().filter(|row| !row.status.is_success());
     for row in failed.clone() {
         let said = row.message.as_deref().unwrap_or("");
-        eprintln!("{} by {} at {:e}: {} {said}", row.problem, row.solver, row.tolerance, row.status.name());
+        eprintln!(
+            "{} by {} at {:e}: {} {said}",
+            row.problem,
+            row.solver,
+            row.tolerance,
+            row.status.name()
+        );
     }
-    eprintln!("{}: {} runs, {} of them failed", arguments.output.display(), rows.len(), failed.count());
+    eprintln!(
+        "{}: {} runs, {} of them failed",
+        arguments.output.display(),
+        rows.len(),
+        failed.count()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,18 +102,54 @@ fn table(rows: &[Row]) -> Table {
     let columns = vec![
         column("problem", "problem", texts(&|row| row.problem.clone())),
         column("solver", "solver", texts(&|row| row.solver.clone())),
-        column("goal", "what the solver is after", texts(&|row| row.goal.name().to_owned())),
+        column(
+            "goal",
+            "what the solver is after",
+            texts(&|row| row.goal.name().to_owned()),
+        ),
         column("tolerance", "tolerance asked for", reals(&|row| row.tolerance)),
         column("status", "how it ended", texts(&|row| row.status.name().to_owned())),
-        column("message", "what the solver says of a failure", texts(&|row| row.message.clone().unwrap_or_default())),
-        column("error", "largest error of a component, of its largest size", reals(&|row| row.error)),
-        column("cpu_seconds", "time of the processor, least of three runs", reals(&|row| row.cpu)),
-        column("units", "work in evaluations of the slope's cost", Values::Integers(rows.iter().map(|row| row.work.units() as i64).collect())),
-        column("evaluations", "evaluations of the slope", counts(&|row| row.work.evaluations)),
-        column("vjps", "products with the transposed Jacobian", counts(&|row| row.work.vjps)),
-        column("jvps", "products with the Jacobian, directions counted", counts(&|row| row.work.jvps)),
+        column(
+            "message",
+            "what the solver says of a failure",
+            texts(&|row| row.message.clone().unwrap_or_default()),
+        ),
+        column(
+            "error",
+            "largest error of a component, of its largest size",
+            reals(&|row| row.error),
+        ),
+        column(
+            "cpu_seconds",
+            "time of the processor, least of three runs",
+            reals(&|row| row.cpu),
+        ),
+        column(
+            "units",
+            "work in evaluations of the slope's cost",
+            Values::Integers(rows.iter().map(|row| row.work.units() as i64).collect()),
+        ),
+        column(
+            "evaluations",
+            "evaluations of the slope",
+            counts(&|row| row.work.evaluations),
+        ),
+        column(
+            "vjps",
+            "products with the transposed Jacobian",
+            counts(&|row| row.work.vjps),
+        ),
+        column(
+            "jvps",
+            "products with the Jacobian, directions counted",
+            counts(&|row| row.work.jvps),
+        ),
         column("jacobians", "Jacobians", counts(&|row| row.work.jacobians)),
-        column("factorizations", "factorizations", counts(&|row| row.work.factorizations)),
+        column(
+            "factorizations",
+            "factorizations",
+            counts(&|row| row.work.factorizations),
+        ),
         column("steps", "accepted steps", counts(&|row| row.work.steps)),
         column("rejected", "rejected steps", counts(&|row| row.work.rejected)),
     ];
@@ -115,15 +168,27 @@ fn profile(rows: &[Row], goal: Goal, measure: Measure) -> Option<Table> {
         return None;
     }
     let dims = [("point", points)];
-    let solvers = curves.iter().flat_map(|curve| vec![curve.solver.clone(); curve.ratios.len()]);
+    let solvers = curves
+        .iter()
+        .flat_map(|curve| vec![curve.solver.clone(); curve.ratios.len()]);
     let ratios = curves.iter().flat_map(|curve| curve.ratios.clone());
     let fractions = curves.iter().flat_map(|curve| curve.fractions.clone());
     Some(Table {
         name: format!("profile_{}_{}", goal.name(), measure.name()),
         columns: vec![
             Column::new("solver", "solver", &dims, Values::Texts(solvers.collect())),
-            Column::new("ratio", "cost over that of the best solver", &dims, Values::Reals(ratios.collect())),
-            Column::new("fraction", "fraction of tests within that ratio", &dims, Values::Reals(fractions.collect())),
+            Column::new(
+                "ratio",
+                "cost over that of the best solver",
+                &dims,
+                Values::Reals(ratios.collect()),
+            ),
+            Column::new(
+                "fraction",
+                "fraction of tests within that ratio",
+                &dims,
+                Values::Reals(fractions.collect()),
+            ),
         ],
         ..Table::default()
     })
@@ -146,7 +211,9 @@ fn draw(folder: &Path, rows: &[Row]) -> Result<(), CliError> {
     for goal in [Goal::Trajectory, Goal::Minimizer] {
         for measure in Measure::ALL {
             let curves = profiles(rows, goal, measure).into_iter();
-            let lines: Vec<Line> = curves.map(|curve| figure::steps(curve.solver, &curve.ratios, &curve.fractions)).collect();
+            let lines: Vec<Line> = curves
+                .map(|curve| figure::steps(curve.solver, &curve.ratios, &curve.fractions))
+                .collect();
             let title = format!("{}: {}", goal.name(), measure.name());
             if let Some(svg) = figure::profile(&title, &lines)? {
                 save(format!("profile_{}_{}.svg", goal.name(), measure.name()), svg)?;

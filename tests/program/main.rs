@@ -2,6 +2,9 @@
 
 mod bad_input;
 mod encode;
+mod solvers;
+mod statuses;
+mod study;
 mod tools;
 mod train;
 

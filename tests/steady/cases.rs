@@ -18,11 +18,17 @@ fn a_rank_deficient_decoder_converges() {
     let first = &mut model.params[..150 * 20];
     first.chunks_mut(20).for_each(|row| row[10..].fill(0.0));
     let samples = Samples { y: digits(), w: None };
-    for (what, with) in [("10 of 20 latents idle", DEFAULT), ("the same, t_end inf, gtol 1e-5", GTOL)] {
+    for (what, with) in [
+        ("10 of 20 latents idle", DEFAULT),
+        ("the same, t_end inf, gtol 1e-5", GTOL),
+    ] {
         let encoded = encode_model(&model, &samples, None, with);
         units(what, &encoded);
         let idle = (0..200).flat_map(|b| encoded.0.z.col_as_slice(b)[10..].to_vec());
-        assert!(idle.into_iter().all(|z| z == 0.0), "nothing moves what the data do not determine");
+        assert!(
+            idle.into_iter().all(|z| z == 0.0),
+            "nothing moves what the data do not determine"
+        );
     }
 }
 
@@ -33,7 +39,9 @@ fn an_ill_conditioned_spectrum_at_a_signal_to_noise_of_1000_converges() {
     // Latent r counts 10^(-4 r/7): H spans 8 decades.
     let scale = |r: usize| 10f64.powf(-4.0 * r as f64 / (latent - 1) as f64);
     let first = &mut model.params[..64 * latent];
-    first.chunks_mut(latent).for_each(|row| row.iter_mut().enumerate().for_each(|(r, w)| *w *= scale(r)));
+    first
+        .chunks_mut(latent)
+        .for_each(|row| row.iter_mut().enumerate().for_each(|(r, w)| *w *= scale(r)));
     let truth = Mat::from_fn(latent, count, |r, b| noise(1 + r + b * latent) / scale(r));
     let clean = model.decode(truth.as_ref());
     let signal = (clean.squared_norm_l2() / (values * count) as f64).sqrt();
@@ -62,7 +70,9 @@ fn an_ill_conditioned_spectrum_at_a_signal_to_noise_of_1000_converges() {
     let mut jacobian = jacobian;
     for r in 0..latent {
         let h = 1e-4 / scale(r);
-        let moved = |sign: f64| model.decode(Mat::from_fn(latent, 2, |i, _| truth[(i, 0)] + if i == r { sign * h } else { 0.0 }).as_ref());
+        let moved = |sign: f64| {
+            model.decode(Mat::from_fn(latent, 2, |i, _| truth[(i, 0)] + if i == r { sign * h } else { 0.0 }).as_ref())
+        };
         let (up, down) = (moved(1.0), moved(-1.0));
         for i in 0..values {
             jacobian[(i, r)] = (up[(i, 0)] - down[(i, 0)]) / (2.0 * h);
@@ -80,11 +90,18 @@ fn few_and_many_latents_converge() {
     let samples = Samples { y: digits(), w: None };
     for latent in [2, 8, 64, 784] {
         let few = Samples {
-            y: samples.y.as_ref().subcols(0, if latent > 128 { 20 } else { 200 }).to_owned(),
+            y: samples
+                .y
+                .as_ref()
+                .subcols(0, if latent > 128 { 20 } else { 200 })
+                .to_owned(),
             w: None,
         };
         let model = Model::random(latent, &[128, 784], "logits", 5);
         assert_eq!(model.dense.shape().latent, latent);
-        units(&format!("{latent} latents, random weights, digits"), &encode_model(&model, &few, None, DEFAULT));
+        units(
+            &format!("{latent} latents, random weights, digits"),
+            &encode_model(&model, &few, None, DEFAULT),
+        );
     }
 }

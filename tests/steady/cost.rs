@@ -9,7 +9,10 @@ fn a_digit_costs_what_is_claimed_with_each_of_three_decoders() {
     for name in MODELS {
         let model = Model::read(name);
         let (mean, most) = units(name, &encode_model(&model, &samples, None, GTOL));
-        assert!(mean <= 175.0 && most <= 400, "{name}: {mean} on average, {most} at most");
+        assert!(
+            mean <= 175.0 && most <= 400,
+            "{name}: {mean} on average, {most} at most"
+        );
         sum += mean;
     }
     let mean = sum / 3.0;

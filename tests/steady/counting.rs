@@ -42,7 +42,10 @@ struct Counting {
 
 impl Counting {
     fn doubt(&self, doubt: bool) -> bool {
-        std::mem::replace(&mut *self.doubtful.lock().expect("no test panics while it counts"), doubt)
+        std::mem::replace(
+            &mut *self.doubtful.lock().expect("no test panics while it counts"),
+            doubt,
+        )
     }
 }
 
@@ -107,7 +110,11 @@ impl Tangent for Counting {
         let width = taped.at.z.ncols();
         let directions = (z_dot.ncols() / width) as u32;
         // All directions of a doubled column are the same twice over.
-        let found = if directions == 1 { asked(&[taped.at.z, z_dot]) } else { asked(&[taped.at.z, taped.tape]) };
+        let found = if directions == 1 {
+            asked(&[taped.at.z, z_dot])
+        } else {
+            asked(&[taped.at.z, taped.tape])
+        };
         count(|counts| counts.jvps += directions * found);
         let inner = self.inner.tangent().expect("a dense decoder has tangents");
         inner.jvp(taped, z_dot, x_dot, scratch)
@@ -126,7 +133,10 @@ impl SecondOrder for Counting {
         self.doubt(false);
         let found = asked(&[taped.at.z, seeds.x_bar, seeds.z_dot]);
         count(|counts| counts.hvps += found);
-        let inner = self.inner.second_order().expect("a dense decoder has second-order products");
+        let inner = self
+            .inner
+            .second_order()
+            .expect("a dense decoder has second-order products");
         inner.hvp(taped, seeds, z_bar_dot, params_bar_dot, scratch)
     }
 }

@@ -36,7 +36,9 @@ impl Model {
         let file = ModelFile::read(&data(&format!("{name}.safetensors"))).expect("the model can be read");
         let config = serde_json::from_value(file.decoder.clone()).expect("it is a dense decoder");
         let dense = Dense::new(config).expect("its sizes are valid");
-        let params = file.params_for(&dense.tensors()).expect("its tensors are those of its architecture");
+        let params = file
+            .params_for(&dense.tensors())
+            .expect("its tensors are those of its architecture");
         Model { dense, params }
     }
 
@@ -46,7 +48,10 @@ impl Model {
         let config: DenseConfig = serde_json::from_value(config).expect("it is a dense decoder");
         let dense = Dense::new(config).expect("its sizes are valid");
         let mut params = vec![0.0; dense.shape().params];
-        dense.trainable().expect("a dense decoder can be trained").init(seed, &mut params);
+        dense
+            .trainable()
+            .expect("a dense decoder can be trained")
+            .init(seed, &mut params);
         Model { dense, params }
     }
 
@@ -62,7 +67,9 @@ impl Model {
             context: MatRef::from_column_major_slice(&[], 0, width),
         };
         let mut scratch = vec![0.0; self.dense.scratch_len(width)];
-        self.dense.forward(at, x.as_mut(), tape.as_mut(), &mut scratch).expect("a dense decoder never fails");
+        self.dense
+            .forward(at, x.as_mut(), tape.as_mut(), &mut scratch)
+            .expect("a dense decoder never fails");
         x
     }
 }
@@ -70,7 +77,10 @@ impl Model {
 /// 200 digits of the MNIST test set, `[784, 200]`.
 pub fn digits() -> Mat<f64> {
     let file = hdf5::File::open(data("mnist_test_200.h5")).expect("the digits can be read");
-    let values = file.dataset("images").and_then(|images| images.read_raw::<f64>()).expect("it holds images");
+    let values = file
+        .dataset("images")
+        .and_then(|images| images.read_raw::<f64>())
+        .expect("it holds images");
     MatRef::from_column_major_slice(&values, 784, 200).to_owned()
 }
 
@@ -156,7 +166,10 @@ pub fn encode(
             Ok::<(), FlowError>(())
         },
     );
-    (all.expect("there was a block"), shared.expect("the decoder never breaks down"))
+    (
+        all.expect("there was a block"),
+        shared.expect("the decoder never breaks down"),
+    )
 }
 
 /// The same with a model.

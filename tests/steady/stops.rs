@@ -15,7 +15,13 @@ fn information(model: &Model, samples: &Samples, z: &Mat<f64>, with: Setting) ->
         w: None,
     };
     let loss = with.loss.loss();
-    let mut flow = GradientFlow::new(Box::new(model.dense.clone()), &model.params, (loss, &data), 1.0 / with.t_end, count);
+    let mut flow = GradientFlow::new(
+        Box::new(model.dense.clone()),
+        &model.params,
+        (loss, &data),
+        1.0 / with.t_end,
+        count,
+    );
     let (mut work, mut blocks) = (vec![Work::default(); count], vec![0.0; dim * dim * count]);
     let (lanes, t): (Vec<usize>, Vec<f64>) = (0..count).map(|lane| (lane, 0.0)).unzip();
     lanes.iter().for_each(|&lane| flow.admit(lane, lane, &vec![0.0; dim]));
@@ -24,7 +30,8 @@ fn information(model: &Model, samples: &Samples, z: &Mat<f64>, with: Setting) ->
         t: &t,
         z: z.as_ref(),
     };
-    flow.jacobian(at, Curvature::GaussNewton, &mut blocks, &mut work).expect("a dense decoder never breaks down");
+    flow.jacobian(at, Curvature::GaussNewton, &mut blocks, &mut work)
+        .expect("a dense decoder never breaks down");
     let scale = -(shape.data as f64);
     let of = |block: &[f64]| Mat::from_fn(dim, dim, |i, j| scale * block[j * dim + i]);
     blocks.chunks(dim * dim).map(of).collect()
@@ -33,7 +40,9 @@ fn information(model: &Model, samples: &Samples, z: &Mat<f64>, with: Setting) ->
 /// sqrt((a - b)^T M (a - b)).
 fn errors_apart(information: &Mat<f64>, a: &[f64], b: &[f64]) -> f64 {
     let difference = Mat::from_fn(a.len(), 1, |i, _| a[i] - b[i]);
-    (difference.transpose() * information * &difference)[(0, 0)].max(0.0).sqrt()
+    (difference.transpose() * information * &difference)[(0, 0)]
+        .max(0.0)
+        .sqrt()
 }
 
 #[test]
@@ -43,7 +52,10 @@ fn the_default_stop_is_within_a_tenth_of_a_standard_error_of_the_minimum() {
         for name in MODELS {
             let model = Model::read(name);
             let stopping = Setting { t_end, ..DEFAULT };
-            let exact = Setting { edm_tol: 0.0, ..stopping };
+            let exact = Setting {
+                edm_tol: 0.0,
+                ..stopping
+            };
             let (stopped, _) = encode_model(&model, &samples, None, stopping);
             // From the code on: the minimum of the basin in which it lies. From z0: of the one that a longer run finds.
             let (own, _) = encode_model(&model, &samples, Some(&stopped.z), exact);
@@ -57,12 +69,19 @@ fn the_default_stop_is_within_a_tenth_of_a_standard_error_of_the_minimum() {
                 near += usize::from(apart <= 0.1);
                 elsewhere += usize::from(errors_apart(&information[b], direct.z.col_as_slice(b), minimum) > 1.0);
                 if apart > 0.1 {
-                    let eigenvalues = information[b].self_adjoint_eigenvalues(Side::Lower).expect("it is symmetric");
+                    let eigenvalues = information[b]
+                        .self_adjoint_eigenvalues(Side::Lower)
+                        .expect("it is symmetric");
                     let edm = stopped.records[b].edm;
-                    println!("  {name}, digit {b}: {apart:.2} standard errors, edm {edm:.1e}, smallest eigenvalue of D H {:.1e}", eigenvalues[0]);
+                    println!(
+                        "  {name}, digit {b}: {apart:.2} standard errors, edm {edm:.1e}, smallest eigenvalue of D H {:.1e}",
+                        eigenvalues[0]
+                    );
                 }
             }
-            println!("{name}, t_end {t_end:e}: {near} of 200 within 0.1 standard errors; {elsewhere} in another basin than a longer run");
+            println!(
+                "{name}, t_end {t_end:e}: {near} of 200 within 0.1 standard errors; {elsewhere} in another basin than a longer run"
+            );
             let enough = if t_end.is_finite() { 200 } else { 180 };
             assert!(near >= enough, "{name}, t_end {t_end}: {near} of 200");
             assert!(elsewhere <= 20, "{name}, t_end {t_end}: {elsewhere} of 200 elsewhere");

@@ -124,7 +124,11 @@ impl<'a> Engine<'a> {
     pub(crate) fn second(&self, loss: &dyn Loss, batch: &mut Batch, width: usize, weighted: bool) {
         let mut x_bar = std::mem::replace(&mut batch.x_bar, Mat::new());
         let x = batch.x.as_ref().subcols(0, width);
-        loss.curvature(x, batch.targets(0, width, weighted), x_bar.as_mut().subcols_mut(0, width));
+        loss.curvature(
+            x,
+            batch.targets(0, width, weighted),
+            x_bar.as_mut().subcols_mut(0, width),
+        );
         batch.x_bar = x_bar;
     }
 
@@ -144,7 +148,12 @@ impl<'a> Engine<'a> {
         };
         let z_dot = self.z_dot.as_ref().subcols(0, width * dim);
         let x_dot = self.x_dot.as_mut().subcols_mut(0, width * dim);
-        outcome(tangent.jvp(taped(self.params, (&batch.z, &batch.tape), 0, width), z_dot, x_dot, &mut self.scratch))
+        outcome(tangent.jvp(
+            taped(self.params, (&batch.z, &batch.tape), 0, width),
+            z_dot,
+            x_dot,
+            &mut self.scratch,
+        ))
     }
 
     /// z_bar = H z_dot, or the Gauss-Newton part of it, for one direction in each of the first columns.
@@ -162,7 +171,12 @@ impl<'a> Engine<'a> {
         };
         let z_dot = batch.z_dot.as_ref().subcols(0, width);
         let x_dot = self.x_dot.as_mut().subcols_mut(0, width);
-        if !outcome(tangent.jvp(taped(self.params, (&batch.z, &batch.tape), 0, width), z_dot, x_dot, &mut self.scratch))? {
+        if !outcome(tangent.jvp(
+            taped(self.params, (&batch.z, &batch.tape), 0, width),
+            z_dot,
+            x_dot,
+            &mut self.scratch,
+        ))? {
             return Ok(false);
         }
         self.second(loss, batch, width, weighted);
@@ -185,7 +199,8 @@ impl<'a> Engine<'a> {
         (batch.x_bar, batch.value) = (x_bar, value);
         let Some(second) = self.decoder.second_order() else {
             return Err(FlowError(
-                "the exact Hessian needs second-order products, which this decoder lacks: take the Gauss-Newton one".into(),
+                "the exact Hessian needs second-order products, which this decoder lacks: take the Gauss-Newton one"
+                    .into(),
             ));
         };
         let seeds = Seeds {

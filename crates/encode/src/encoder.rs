@@ -6,10 +6,10 @@
 //! flight.
 
 use crate::gradient_flow::{GradientFlow, Origin};
-use crate::{Rate, Solver};
 use crate::measure::Measure;
 use crate::solver::Integrator;
 use crate::stream::{Desk, Feed, Stream, Word};
+use crate::{Rate, Solver};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
 use gfe_ode::{Flow, FlowError, Method, Momentum, Status, StepRecord, Work, diffsol, integrate};
@@ -184,7 +184,7 @@ pub fn encode_blocks<E: From<FlowError>>(
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<Work, E> {
     let origin = match how.common_z0 {
-        Some(z0) if how.solver.uses_hessians() => Origin::new((how.open)(), params, z0)?,
+        Some(z0) if how.solver.makes_hessians(z0.len()) => Origin::new((how.open)(), params, z0)?,
         _ => None,
     };
     let (speak, hear) = mpsc::channel();
@@ -271,12 +271,7 @@ fn carry<E: From<FlowError>>(
 }
 
 /// One worker: integrates samples of the stream until it is closed and empty.
-fn work(
-    how: &Encoding<'_>,
-    params: &[f64],
-    origin: Option<&Origin>,
-    stream: &Stream<'_>,
-) -> Result<(), FlowError> {
+fn work(how: &Encoding<'_>, params: &[f64], origin: Option<&Origin>, stream: &Stream<'_>) -> Result<(), FlowError> {
     let decoder = (how.open)();
     let shape = decoder.shape();
     let lanes = how.solver.lanes(how.lanes);

@@ -140,6 +140,12 @@ impl<'a> GradientFlow<'a> {
         self.home.x.col_as_slice(lane)
     }
 
+    /// Whether the decoder said, by NaN in its column, that it cannot decode the latent of `lane`.
+    fn gave_nan(&self, lane: usize, loss: f64) -> bool {
+        let asked = || self.home.z.col_as_slice(lane).iter().all(|z| z.is_finite());
+        loss.is_nan() && asked() && self.decoded(lane).iter().any(|x| x.is_nan())
+    }
+
     /// The datum and the weights of `lane`, `[D]` each.
     pub(crate) fn datum(&self, lane: usize) -> (&[f64], Option<&[f64]>) {
         let w = self.weighted.then(|| self.home.w.col_as_slice(lane));
@@ -173,11 +179,15 @@ impl<'a> GradientFlow<'a> {
         let done = if contiguous {
             self.home.z.as_mut().subcols_mut(first, count).copy_from(at.z);
             self.engine.forward(&mut self.home, first, count)?
-                && self.engine.gradient(self.loss, &mut self.home, (first, count), self.weighted)?
+                && self
+                    .engine
+                    .gradient(self.loss, &mut self.home, (first, count), self.weighted)?
         } else {
             let width = self.gather(at, 0..count);
             let done = self.engine.forward(&mut self.part, 0, width)?
-                && self.engine.gradient(self.loss, &mut self.part, (0, width), self.weighted)?;
+                && self
+                    .engine
+                    .gradient(self.loss, &mut self.part, (0, width), self.weighted)?;
             for (b, &lane) in at.lanes.iter().enumerate() {
                 self.home.take(&self.part, b, lane);
             }
@@ -229,8 +239,12 @@ impl<'a> GradientFlow<'a> {
 
     /// Whether every one of these columns lies where many samples start.
     fn at_origin(&self, at: &Point<'_>, b: usize) -> bool {
-        self.origin
-            .is_some_and(|origin| at.z.col(b).iter().zip(&origin.z).all(|(a, b)| a.to_bits() == b.to_bits()))
+        self.origin.is_some_and(|origin| {
+            at.z.col(b)
+                .iter()
+                .zip(&origin.z)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        })
     }
 
     /// -(alpha J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds l''.
@@ -238,7 +252,13 @@ impl<'a> GradientFlow<'a> {
         let dim = self.z0.nrows();
         let curvature = self.part.x_bar.col_as_slice(b);
         for r in 0..dim {
-            for (x_dot, c) in self.engine.x_dot.col_as_slice_mut(b * dim + r).iter_mut().zip(curvature) {
+            for (x_dot, c) in self
+                .engine
+                .x_dot
+                .col_as_slice_mut(b * dim + r)
+                .iter_mut()
+                .zip(curvature)
+            {
                 *x_dot *= c.sqrt();
             }
         }
@@ -276,7 +296,11 @@ impl<'a> GradientFlow<'a> {
         };
         for b in columns.clone() {
             let alpha = self.rate.at(at.t[b]);
-            self.block(b - columns.start, alpha, &mut blocks[b * dim * dim..(b + 1) * dim * dim]);
+            self.block(
+                b - columns.start,
+                alpha,
+                &mut blocks[b * dim * dim..(b + 1) * dim * dim],
+            );
         }
         Ok(done)
     }
@@ -297,7 +321,9 @@ impl<'a> GradientFlow<'a> {
             for b in 0..width {
                 self.part.z_dot[(r, b)] = 1.0;
             }
-            done &= self.engine.curve(self.loss, &mut self.part, width, (Curvature::Exact, self.weighted))?;
+            done &= self
+                .engine
+                .curve(self.loss, &mut self.part, width, (Curvature::Exact, self.weighted))?;
             for b in columns.clone() {
                 let alpha = self.rate.at(at.t[b]);
                 let to = &mut blocks[b * dim * dim + r * dim..b * dim * dim + (r + 1) * dim];
@@ -345,8 +371,8 @@ impl Flow for GradientFlow<'_> {
         for (b, &lane) in at.lanes.iter().enumerate() {
             work[lane].evaluations += 1;
             work[lane].vjps += 1;
-            to.failed[b] = !done;
             to.loss[b] = self.home.value[lane];
+            to.failed[b] = !done || self.gave_nan(lane, to.loss[b]);
             let alpha = self.rate.at(at.t[b]);
             let (mut square, mut grad_sq) = (0.0, 0.0);
             for r in 0..self.z0.nrows() {
@@ -411,7 +437,9 @@ impl Flow for GradientFlow<'_> {
         for i in 0..width {
             self.part.z_dot.as_mut().col_mut(i).copy_from(v.col(i.min(count - 1)));
         }
-        let done = self.engine.curve(self.loss, &mut self.part, width, (curvature, self.weighted))?;
+        let done = self
+            .engine
+            .curve(self.loss, &mut self.part, width, (curvature, self.weighted))?;
         for (b, &lane) in at.lanes.iter().enumerate() {
             let alpha = self.rate.at(at.t[b]);
             for r in 0..self.z0.nrows() {

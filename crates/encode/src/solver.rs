@@ -3,10 +3,10 @@
 use crate::encoder::Encoding;
 use gfe_model::Loss;
 use gfe_ode::control::{Decrease, Fixed, Grid, Pi, StepController, Trust};
+use gfe_ode::diffsol::{Integration, Scheme};
 use gfe_ode::explicit::{EULER, RK4, RungeKutta, SemiImplicit, TSIT5};
 use gfe_ode::implicit::{DENSE, LinearEuler, MatrixFreeEuler};
 use gfe_ode::stop::{Edm, GradNorm, LossSlope, Terminator};
-use gfe_ode::diffsol::{Integration, Scheme};
 use gfe_ode::{Curvature, Flow, Stepper, Tolerance};
 
 /// Settings of the adaptive minimize-distance solver; the defaults are the authors' MNIST runs.
@@ -77,11 +77,7 @@ pub struct ErrorControl {
 
 impl ErrorControl {
     /// What the integrator is told.
-    pub(crate) fn integration<'a>(
-        &self,
-        stop: &'a [&'a dyn Terminator],
-        how: &Encoding<'a>,
-    ) -> Integration<'a> {
+    pub(crate) fn integration<'a>(&self, stop: &'a [&'a dyn Terminator], how: &Encoding<'a>) -> Integration<'a> {
         Integration {
             scheme: self.scheme,
             tolerance: self.tolerance,
@@ -125,9 +121,9 @@ impl Solver {
         matches!(self, Solver::Ptc(_))
     }
 
-    /// Whether the solver computes Hessians from all d directions.
-    pub(crate) fn uses_hessians(&self) -> bool {
-        matches!(self, Solver::Ptc(_))
+    /// Whether the solver computes Hessians of `latent` latents from all directions.
+    pub(crate) fn makes_hessians(&self, latent: usize) -> bool {
+        matches!(self, Solver::Ptc(_)) && latent <= DENSE
     }
 
     /// Lanes that are of use, of so many asked for.

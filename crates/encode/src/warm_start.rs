@@ -50,7 +50,10 @@ impl WarmStart {
             // A column at a time: its bits are then the same whatever its neighbors.
             for (i, value) in y.col(b).iter().enumerate() {
                 let column = self.weight.col_as_slice(i);
-                z.col_as_slice_mut(b).iter_mut().zip(column).for_each(|(z, w)| *z += w * value);
+                z.col_as_slice_mut(b)
+                    .iter_mut()
+                    .zip(column)
+                    .for_each(|(z, w)| *z += w * value);
             }
         }
         z
@@ -60,7 +63,11 @@ impl WarmStart {
 /// Z Y^T (Y Y^T + r I)^-1, or the same as Z (Y^T Y + r I)^-1 Y^T, which is the smaller system where samples are fewer than
 /// values.
 fn regress(y: Cols<'_>, z: Cols<'_>, ridge: f64, by_values: bool) -> Option<Mat<f64>> {
-    let mut gram = if by_values { y * y.transpose() } else { y.transpose() * y };
+    let mut gram = if by_values {
+        y * y.transpose()
+    } else {
+        y.transpose() * y
+    };
     for i in 0..gram.nrows() {
         gram[(i, i)] += ridge;
     }
@@ -106,9 +113,8 @@ mod tests {
     fn both_forms_agree() {
         let y = Mat::from_fn(6, 9, |i, b| ((i * 31 + b * 17 + i * b) % 13) as f64);
         let z = Mat::from_fn(2, 9, |r, b| (b * b + r) as f64);
-        let [one, other] = [true, false].map(|by_values| {
-            regress(y.as_ref(), z.as_ref(), 3.0, by_values).expect("the system is positive definite")
-        });
+        let [one, other] = [true, false]
+            .map(|by_values| regress(y.as_ref(), z.as_ref(), 3.0, by_values).expect("the system is positive definite"));
         assert!((&one - &other).norm_max() < 1e-12 * one.norm_max());
     }
 

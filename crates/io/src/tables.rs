@@ -107,7 +107,11 @@ fn lay_out(file: &File, table: &Table, attachments: &mut Attachments) -> Result<
             text(&group, name, value)?;
         }
         for (name, value) in &table.numbers {
-            group.new_attr::<f64>().shape(()).create(name.as_str())?.write_scalar(value)?;
+            group
+                .new_attr::<f64>()
+                .shape(())
+                .create(name.as_str())?
+                .write_scalar(value)?;
         }
     }
     let dims = || table.columns.iter().flat_map(|column| &column.dims);
@@ -171,8 +175,16 @@ mod tests {
             numbers: vec![("end".into(), 2.5)],
             columns: vec![
                 column("t", &[("t", 2)], Values::Reals(vec![0.0, 1.0])),
-                column("z", &[("t", 2), ("component", 3)], Values::Reals((0..6).map(f64::from).collect())),
-                column("name", &[("component", 3)], Values::Texts(["a", "b", "c"].map(str::to_owned).to_vec())),
+                column(
+                    "z",
+                    &[("t", 2), ("component", 3)],
+                    Values::Reals((0..6).map(f64::from).collect()),
+                ),
+                column(
+                    "name",
+                    &[("component", 3)],
+                    Values::Texts(["a", "b", "c"].map(str::to_owned).to_vec()),
+                ),
             ],
             ..Table::default()
         };
@@ -181,7 +193,10 @@ mod tests {
         let z = file.dataset("one/z").expect("it is there");
         assert_eq!(z.shape(), [2, 3]);
         assert_eq!(z.read_raw::<f64>().expect("numbers"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(file.dataset("one/component").expect("made for the dimension").shape(), [3]);
+        assert_eq!(
+            file.dataset("one/component").expect("made for the dimension").shape(),
+            [3]
+        );
         let mut wrong = table;
         wrong.columns[0].values = Values::Integers(vec![1]);
         assert!(write_tables(&path, "a test", &[wrong]).is_err());

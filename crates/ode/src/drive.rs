@@ -336,7 +336,9 @@ fn tell(
             f: [state.now.f.col_as_slice(lane), state.trial.f.col_as_slice(lane)],
         };
         let theta = (t - before) / (after - before);
-        method.stepper.interpolate(&span, theta, state.inside.z.col_as_slice_mut(0));
+        method
+            .stepper
+            .interpolate(&span, theta, state.inside.z.col_as_slice_mut(0));
         state.inside.eval(flow, (&[lane], &[t], 0), &mut state.work)?;
         sink.stepped(&record(t, &state.inside, 0), state.inside.z.col_as_slice(0));
     }
@@ -360,7 +362,12 @@ fn retire(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>, sink:
             loss_initial: state.loss_initial[lane],
             grad_norm: state.now.grad_sq[lane].sqrt(),
             edm: match state.distance[lane] {
-                Distance { fresh: true, exact: false, edm, .. } => edm,
+                Distance {
+                    fresh: true,
+                    exact: false,
+                    edm,
+                    ..
+                } => edm,
                 _ => f64::NAN,
             },
             work: state.work[lane],

@@ -35,7 +35,11 @@ pub(crate) fn first_steps(
     for lane in first..last {
         let (z, f) = (state.now.z.col_as_slice(lane), state.now.f.col_as_slice(lane));
         let (d0, d1) = (norm(tolerance, z, z), norm(tolerance, f, z));
-        let h = if d0 < 1e-5 || d1 < 1e-5 || !d1.is_finite() { 1e-6 } else { 0.01 * d0 / d1 };
+        let h = if d0 < 1e-5 || d1 < 1e-5 || !d1.is_finite() {
+            1e-6
+        } else {
+            0.01 * d0 / d1
+        };
         state.h[lane] = h.min(method.t_end);
         state.step[lane] = state.t[lane] + state.h[lane];
         let trial = state.trial.z.col_as_slice_mut(lane);

@@ -7,9 +7,7 @@
 //! because any gradient flow will do, and test problems with exact solutions are such.
 
 use crate::columns::{column, column_mut};
-use crate::{
-    Cols, ColsMut, Curvature, Flow, FlowError, Inertial, Lanewise, Point, Structure, Values, Work,
-};
+use crate::{Cols, ColsMut, Curvature, Flow, FlowError, Inertial, Lanewise, Point, Structure, Values, Work};
 use faer::Mat;
 
 /// The second-order flow of a first-order one.
@@ -91,7 +89,11 @@ impl<F: Flow> Flow for Momentum<F> {
             let (dz, dm) = column_mut(&mut to.f, b).split_at_mut(dim);
             dz.copy_from_slice(m);
             for i in 0..dim {
-                dm[i] = if clock > 0.0 { force[i] - 3.0 / clock * m[i] } else { 0.25 * force[i] };
+                dm[i] = if clock > 0.0 {
+                    force[i] - 3.0 / clock * m[i]
+                } else {
+                    0.25 * force[i]
+                };
             }
         }
         Ok(())
@@ -145,7 +147,11 @@ impl<F: Flow> Flow for Momentum<F> {
             let (dz, dm) = column_mut(&mut jv, b).split_at_mut(dim);
             dz.copy_from_slice(v_m);
             for i in 0..dim {
-                dm[i] = if clock > 0.0 { force[i] - 3.0 / clock * v_m[i] } else { 0.25 * force[i] };
+                dm[i] = if clock > 0.0 {
+                    force[i] - 3.0 / clock * v_m[i]
+                } else {
+                    0.25 * force[i]
+                };
             }
         }
         Ok(())
@@ -179,7 +185,10 @@ impl<F: Flow> Flow for Momentum<F> {
             self.origin[lane] = t;
             z[dim..].fill(0.0);
             f[..dim].fill(0.0);
-            f[dim..].iter_mut().zip(&force).for_each(|(dm, force)| *dm = 0.25 * force);
+            f[dim..]
+                .iter_mut()
+                .zip(&force)
+                .for_each(|(dm, force)| *dm = 0.25 * force);
         }
         uphill
     }
@@ -189,7 +198,11 @@ impl<F: Flow> Inertial for Momentum<F> {
     fn force(&self, lane: usize, t: f64, state: &[f64], f: &[f64], force: &mut [f64]) {
         let (dim, clock) = (force.len(), self.clock(lane, t));
         for i in 0..dim {
-            force[i] = if clock > 0.0 { f[dim + i] + 3.0 / clock * state[dim + i] } else { 4.0 * f[dim + i] };
+            force[i] = if clock > 0.0 {
+                f[dim + i] + 3.0 / clock * state[dim + i]
+            } else {
+                4.0 * f[dim + i]
+            };
         }
     }
 

@@ -67,8 +67,10 @@ impl Status {
             Status::StepTooSmall => "the step size fell to nothing: loosen gtol, or try another z0",
             Status::Stagnated => "no acceptable step changes z any more: gtol lies below rounding, loosen it",
             Status::NotFinite => "the flow became NaN or infinite: take a smaller step, or another z0",
-            Status::SolveFailed => "the linear system of the step could not be solved: set a finite t_end",
-            Status::DecoderFailed => "the decoder failed at this sample: look at its message and try another z0",
+            Status::SolveFailed => {
+                "the equations of a step could not be solved: with ptc set a finite t_end, else loosen rtol and atol"
+            }
+            Status::DecoderFailed => "the decoder gave an error or NaN where the sample has to go: try another z0",
             Status::BadInput => "the datum is not finite or outside the loss's range: mask it or mend the input",
         }
     }

@@ -116,6 +116,8 @@ pub fn hermite(span: &Span<'_>, theta: f64, z: &mut [f64]) {
     for (i, z) in z.iter_mut().enumerate() {
         let (z0, z1, h) = (span.z[0][i], span.z[1][i], span.h);
         let (left, right) = (h * span.f[0][i], h * span.f[1][i]);
-        *z = a * z0 + b * z1 + theta * (theta - 1.0) * ((1.0 - 2.0 * theta) * (z1 - z0) + (theta - 1.0) * left + theta * right);
+        *z = a * z0
+            + b * z1
+            + theta * (theta - 1.0) * ((1.0 - 2.0 * theta) * (z1 - z0) + (theta - 1.0) * left + theta * right);
     }
 }

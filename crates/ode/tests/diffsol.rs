@@ -43,7 +43,11 @@ fn the_error_follows_the_tolerance() {
             }
             let found = slope(&points);
             println!("{name} on {}: {found:.3}", problem.name);
-            assert!((least..=most).contains(&found), "{name} on {}: {found} of {points:?}", problem.name);
+            assert!(
+                (least..=most).contains(&found),
+                "{name} on {}: {found} of {points:?}",
+                problem.name
+            );
         }
     }
 }
@@ -61,7 +65,12 @@ fn the_published_values_are_reached() {
     let mut failed = Vec::new();
     for problem in problems::all() {
         let Some(published) = &problem.published else { continue };
-        for (name, most) in [("bdf", 100.0), ("tr_bdf2", 1000.0), ("esdirk34", 1000.0), ("tsit45", 1000.0)] {
+        for (name, most) in [
+            ("bdf", 100.0),
+            ("tr_bdf2", 1000.0),
+            ("esdirk34", 1000.0),
+            ("tsit45", 1000.0),
+        ] {
             let method = solver(name);
             if !method.suits(&problem) {
                 continue;
@@ -71,13 +80,25 @@ fn the_published_values_are_reached() {
                 let solved = method.solve(&problem, rtol).expect("the flow never fails");
                 if solved.status == Status::SolveFailed && name != "bdf" {
                     let said = solved.message.expect("diffsol's message");
-                    assert!(said.starts_with(&format!("{name}: ")) && said.len() > name.len() + 10, "{said}");
+                    assert!(
+                        said.starts_with(&format!("{name}: ")) && said.len() > name.len() + 10,
+                        "{said}"
+                    );
                     failed.push(format!("{} by {name} at {rtol:e}: {said}", problem.name));
                     continue;
                 }
-                assert_eq!(solved.status, Status::HorizonReached, "{} by {name} at {rtol:e}", problem.name);
+                assert_eq!(
+                    solved.status,
+                    Status::HorizonReached,
+                    "{} by {name} at {rtol:e}",
+                    problem.name
+                );
                 let atol = problem.atol_per_rtol * rtol;
-                let scaled = solved.z.iter().zip(published).map(|(z, y)| (z - y).abs() / (atol + rtol * y.abs()));
+                let scaled = solved
+                    .z
+                    .iter()
+                    .zip(published)
+                    .map(|(z, y)| (z - y).abs() / (atol + rtol * y.abs()));
                 let worst = scaled.fold(0.0, f64::max);
                 let run = format!("{} by {name} at {rtol:e}", problem.name);
                 println!("{run}: {worst:.1}");
@@ -89,7 +110,10 @@ fn the_published_values_are_reached() {
     }
     println!("{}", failed.join("\n"));
     // What diffsol 0.18 gives up: a change here is news.
-    let names: Vec<String> = failed.iter().map(|line| line.split(": ").next().unwrap_or_default().to_owned()).collect();
+    let names: Vec<String> = failed
+        .iter()
+        .map(|line| line.split(": ").next().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(
         names,
         [
@@ -116,10 +140,19 @@ fn a_small_gradient_ends_a_sample_and_one_at_its_optimum_takes_no_step() {
             tolerance: Tolerance { rtol: 1e-9, atol: 1e-9 },
             ..how(scheme)
         };
-        integrate(&mut Quadratic::new(&[1.0, 0.1], 1), &how, &mut Numbers { next: 0, last: 2 }, &mut kept)
-            .expect("the flow never fails");
+        integrate(
+            &mut Quadratic::new(&[1.0, 0.1], 1),
+            &how,
+            &mut Numbers { next: 0, last: 2 },
+            &mut kept,
+        )
+        .expect("the flow never fails");
         let steps: Vec<u32> = kept.done.iter().map(|done| done.work.steps).collect();
-        assert!(kept.done.iter().all(|done| done.status == Status::Converged && done.grad_norm <= 1e-6));
+        assert!(
+            kept.done
+                .iter()
+                .all(|done| done.status == Status::Converged && done.grad_norm <= 1e-6)
+        );
         assert!(steps[0] == 0 && steps[1] > 5 && steps[2] > 5, "{scheme:?}: {steps:?}");
         assert!(kept.done[2].t < 1e3);
     }
@@ -131,8 +164,13 @@ fn states_are_told_at_the_times_asked_for() {
     for scheme in Scheme::ALL {
         let mut kept = Kept::default();
         let how = Integration { at: &at, ..how(scheme) };
-        integrate(&mut Quadratic::new(&[2.0], 1), &how, &mut Numbers { next: 1, last: 1 }, &mut kept)
-            .expect("the flow never fails");
+        integrate(
+            &mut Quadratic::new(&[2.0], 1),
+            &how,
+            &mut Numbers { next: 1, last: 1 },
+            &mut kept,
+        )
+        .expect("the flow never fails");
         let times: Vec<f64> = kept.steps.iter().map(|step| step.t).collect();
         assert_eq!(times, at, "{scheme:?}");
         for (t, z) in at.iter().zip(&kept.states) {
@@ -167,16 +205,28 @@ fn what_diffsol_gives_up_or_passes_in_silence_ends_one_sample_alone() {
         for hole in [false, true] {
             let mut kept = Kept::default();
             let starts = [vec![1.0], vec![0.1]];
-            let how = Integration { t_end: 2.0, max_steps: 5000, ..how(scheme) };
+            let how = Integration {
+                t_end: 2.0,
+                max_steps: 5000,
+                ..how(scheme)
+            };
             integrate(&mut flow(Blowup { hole }, 1), &how, &mut Starts(&starts, 0), &mut kept)
                 .expect("the flow never fails");
-            let [broken, fine] = &kept.done[..] else { panic!("two samples") };
+            let [broken, fine] = &kept.done[..] else {
+                panic!("two samples")
+            };
             println!("{scheme:?} {hole}: {:?} at {}", broken.status, broken.t);
             assert!(
-                matches!(broken.status, Status::SolveFailed | Status::NotFinite | Status::MaxSteps),
+                matches!(
+                    broken.status,
+                    Status::SolveFailed | Status::NotFinite | Status::MaxSteps
+                ),
                 "{scheme:?}: {broken:?}"
             );
-            assert!(broken.z[0].is_finite() && broken.t < 1.0 + 1e-3, "the last good state: {broken:?}");
+            assert!(
+                broken.z[0].is_finite() && broken.t < 1.0 + 1e-3,
+                "the last good state: {broken:?}"
+            );
             assert_eq!(fine.status, Status::HorizonReached);
             assert!((fine.z[0] - 0.125).abs() < 1e-5);
         }
@@ -189,9 +239,16 @@ fn a_broken_flow_and_too_few_steps_have_their_own_status() {
         let mut broken = Quadratic::new(&[1.0], 1);
         broken.broken = Some(2);
         let mut kept = Kept::default();
-        let how = Integration { max_steps: 3, ..how(scheme) };
+        let how = Integration {
+            max_steps: 3,
+            ..how(scheme)
+        };
         integrate(&mut broken, &how, &mut Numbers { next: 1, last: 2 }, &mut kept).expect("one sample is no flow");
-        assert_eq!((kept.done[0].status, kept.done[0].work.steps), (Status::MaxSteps, 3), "{scheme:?}");
+        assert_eq!(
+            (kept.done[0].status, kept.done[0].work.steps),
+            (Status::MaxSteps, 3),
+            "{scheme:?}"
+        );
         assert_eq!(kept.done[1].status, Status::DecoderFailed, "{scheme:?}");
     }
 }

@@ -247,10 +247,7 @@ fn the_decrease_rule_rejects_and_lets_no_loss_rise_unless_forced() {
         dt_max: 1.0,
         ..Decrease::default()
     };
-    let with = Setting {
-        lanes: 4,
-        ..until(1e4)
-    };
+    let with = Setting { lanes: 4, ..until(1e4) };
     let mut stepper = explicit(4, 4);
     let kept = run(
         &mut flow(exponentials(), 4),

@@ -12,7 +12,9 @@ use support::{Setting, Starts, apart, run, until};
 
 fn with_minimum() -> Vec<(Problem, Vec<f64>)> {
     let all = problems::all().into_iter();
-    let found: Vec<_> = all.filter_map(|problem| problem.minimizer.clone().map(|minimizer| (problem, minimizer))).collect();
+    let found: Vec<_> = all
+        .filter_map(|problem| problem.minimizer.clone().map(|minimizer| (problem, minimizer)))
+        .collect();
     assert!(found.len() >= 8, "there are problems with a minimum");
     found
 }
@@ -24,19 +26,36 @@ fn ptc_reaches_every_minimizer() {
             let dim = problem.z0.len();
             let mut stepper = LinearEuler::new(None, dim, 1).with_exact(exact);
             // |g| <= 1e-16 bounds the distance along the flattest direction of the worst, 1e-8, by 1e-8.
-            let gtol = GradNorm { gtol: if problem.name == "quadratic-1e8" { 1e-16 } else { 1e-13 } };
+            let gtol = GradNorm {
+                gtol: if problem.name == "quadratic-1e8" { 1e-16 } else { 1e-13 },
+            };
             let stop: &[&dyn Terminator] = &[&gtol];
-            let with = Setting { stop, ..until(f64::INFINITY) };
+            let with = Setting {
+                stop,
+                ..until(f64::INFINITY)
+            };
             let starts = [problem.z0.clone()];
-            let kept = run(&mut problem.flow(1), (&mut stepper, &Trust::default()), &mut Starts(&starts, 0), with);
+            let kept = run(
+                &mut problem.flow(1),
+                (&mut stepper, &Trust::default()),
+                &mut Starts(&starts, 0),
+                with,
+            );
             let done = &kept.done[0];
-            println!("{} exact {exact}: {:?} {} steps", problem.name, done.status, done.work.steps);
+            println!(
+                "{} exact {exact}: {:?} {} steps",
+                problem.name, done.status, done.work.steps
+            );
             assert!(
                 apart(&done.z, &minimizer) <= 1e-8,
                 "{}: {done:?} instead of {minimizer:?}",
                 problem.name
             );
-            assert!(matches!(done.status, Status::Converged | Status::Stagnated), "{}: {done:?}", problem.name);
+            assert!(
+                matches!(done.status, Status::Converged | Status::Stagnated),
+                "{}: {done:?}",
+                problem.name
+            );
         }
     }
 }
@@ -56,7 +75,12 @@ fn amd_reaches_those_of_condition_number_up_to_100() {
         let stop: &[&dyn Terminator] = &[&slope];
         let with = Setting { stop, ..until(1e5) };
         let starts = [problem.z0.clone()];
-        let kept = run(&mut problem.flow(1), (&mut stepper, &Decrease::default()), &mut Starts(&starts, 0), with);
+        let kept = run(
+            &mut problem.flow(1),
+            (&mut stepper, &Decrease::default()),
+            &mut Starts(&starts, 0),
+            with,
+        );
         let done = &kept.done[0];
         assert!(done.status.is_success(), "{name}: {done:?}");
         assert!(apart(&done.z, &minimizer) <= 1e-6, "{name}: {done:?}");

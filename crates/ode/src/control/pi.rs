@@ -44,7 +44,11 @@ impl StepController for Pi {
         // An error of exactly zero would ask for an infinite step.
         let error = seen.error.max(1e-10);
         if seen.usable && error <= 1.0 {
-            let before = if past.error.is_nan() { error } else { past.error.max(1e-4) };
+            let before = if past.error.is_nan() {
+                error
+            } else {
+                past.error.max(1e-4)
+            };
             let factor = self.safety * error.powf(-0.7 / order) * before.powf(0.4 / order);
             let most = if past.rejected_in_a_row > 0 { 1.0 } else { self.grow };
             return Verdict::Accept {
@@ -60,7 +64,11 @@ impl StepController for Pi {
         };
         let h_next = seen.h * factor.clamp(self.shrink, 0.9);
         if h_next <= self.h_min * seen.t.max(self.tolerance.atol) {
-            return Verdict::GiveUp(if seen.usable { Status::StepTooSmall } else { Status::NotFinite });
+            return Verdict::GiveUp(if seen.usable {
+                Status::StepTooSmall
+            } else {
+                Status::NotFinite
+            });
         }
         Verdict::Reject { h_next }
     }

@@ -136,7 +136,9 @@ impl<'f> Lane<'f> {
         };
         let work = std::slice::from_mut(&mut self.work);
         let mut product = Mat::full(self.flow.dim(), 1, f64::NAN);
-        let outcome = self.flow.jvp(at, self.curvature, v.inner().as_ref(), product.as_mut(), work);
+        let outcome = self
+            .flow
+            .jvp(at, self.curvature, v.inner().as_ref(), product.as_mut(), work);
         self.fatal = self.fatal.take().or(outcome.err());
         for i in 0..product.nrows() {
             jv[i] = product[(i, 0)];

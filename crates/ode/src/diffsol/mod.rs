@@ -7,7 +7,9 @@
 mod equations;
 
 use crate::stop::{Progress, Terminator};
-use crate::{Curvature, Flow, FlowError, History, Next, Queue, ResultSink, Retired, Status, StepRecord, Tolerance, Work};
+use crate::{
+    Curvature, Flow, FlowError, History, Next, Queue, ResultSink, Retired, Status, StepRecord, Tolerance, Work,
+};
 use ::diffsol::{FaerLU, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, VectorCommon};
 use equations::{Equations, Lane, M, V};
 
@@ -167,8 +169,16 @@ impl<'a, 'f> Run<'a, 'f> {
         let values = lane.eval(t, z);
         if !values.usable() {
             let failed = values.failed;
-            (self.loss, self.grad_sq) = if self.loss_initial.is_nan() { (values.loss, values.grad_sq) } else { (self.loss, self.grad_sq) };
-            return Some(Ending::plain(if failed { Status::DecoderFailed } else { Status::NotFinite }));
+            (self.loss, self.grad_sq) = if self.loss_initial.is_nan() {
+                (values.loss, values.grad_sq)
+            } else {
+                (self.loss, self.grad_sq)
+            };
+            return Some(Ending::plain(if failed {
+                Status::DecoderFailed
+            } else {
+                Status::NotFinite
+            }));
         }
         self.t = t;
         self.z.copy_from_slice(z);
@@ -181,7 +191,11 @@ impl<'a, 'f> Run<'a, 'f> {
             edm: f64::NAN,
             past: &self.history,
         };
-        self.how.stop.iter().find_map(|rule| rule.check(&now)).map(Ending::plain)
+        self.how
+            .stop
+            .iter()
+            .find_map(|rule| rule.check(&now))
+            .map(Ending::plain)
     }
 
     /// Steps until the sample is done.
@@ -256,7 +270,11 @@ impl<'a, 'f> Run<'a, 'f> {
         let lane = self.equations.lane();
         let failed = lane.values.failed;
         Ending {
-            status: if failed { Status::DecoderFailed } else { Status::SolveFailed },
+            status: if failed {
+                Status::DecoderFailed
+            } else {
+                Status::SolveFailed
+            },
             message: Some(format!("{}: {message}", self.how.scheme.name())),
         }
     }

@@ -5,8 +5,10 @@ mod rk4;
 mod semi_implicit;
 mod tsit5;
 
-use crate::{Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Tolerance, Trial, Values, Work, hermite};
 use crate::columns::column;
+use crate::{
+    Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Tolerance, Trial, Values, Work, hermite,
+};
 use faer::Mat;
 
 pub use euler::EULER;
@@ -167,7 +169,13 @@ impl Stepper for RungeKutta {
             }
         }
         for b in 0..live {
-            self.combine(self.tableau.b, column(from.z, b), from.h[b], b, stage.col_as_slice_mut(b));
+            self.combine(
+                self.tableau.b,
+                column(from.z, b),
+                from.h[b],
+                b,
+                stage.col_as_slice_mut(b),
+            );
             to.z.as_mut().col_mut(b).copy_from(stage.col(b));
         }
         self.stage = stage;

@@ -11,12 +11,7 @@ pub const DENSE: usize = 128;
 /// (1/2) f^T H^-1 f of every lane of `from`, with the Gauss-Newton H at its states; NaN where it cannot be had.
 ///
 /// Up to a length of [`DENSE`] by a Cholesky factor, beyond by conjugate gradients to a few percent.
-pub fn distances(
-    flow: &mut dyn Flow,
-    from: &Start<'_>,
-    edm: &mut [f64],
-    work: &mut [Work],
-) -> Result<(), FlowError> {
+pub fn distances(flow: &mut dyn Flow, from: &Start<'_>, edm: &mut [f64], work: &mut [Work]) -> Result<(), FlowError> {
     let (dim, count) = (flow.dim(), from.lanes.len());
     if dim > DENSE {
         let mut solver = ConjugateGradients::new(dim, count);

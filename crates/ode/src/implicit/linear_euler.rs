@@ -129,7 +129,12 @@ impl LinearEuler {
         flow.jacobian(at, curvature, &mut self.stale.blocks[..count * size], work)?;
         let exact = curvature == Curvature::Exact;
         let mut place = 0;
-        let (lanes, cholesky, blocks, memory) = (&mut self.lanes, &mut self.cholesky, &self.stale.blocks, &mut self.memory);
+        let (lanes, cholesky, blocks, memory) = (
+            &mut self.lanes,
+            &mut self.cholesky,
+            &self.stale.blocks,
+            &mut self.memory,
+        );
         self.stale.lanes.retain(|&index| {
             let lane = &mut lanes[index];
             let block = &blocks[place * size..(place + 1) * size];

@@ -142,7 +142,9 @@ impl ConjugateGradients {
             return Ok(());
         }
         for system in systems {
-            self.p.col_as_slice_mut(system.lane).copy_from_slice(column(from.f, system.lane));
+            self.p
+                .col_as_slice_mut(system.lane)
+                .copy_from_slice(column(from.f, system.lane));
         }
         self.product(flow, from, systems, work)?;
         for system in systems {
@@ -304,7 +306,11 @@ impl Stepper for MatrixFreeEuler {
             if lane.before.is_finite() {
                 let safeguard = GAMMA * lane.forcing.powf(ALPHA);
                 let forcing = GAMMA * (norm / lane.before).powf(ALPHA);
-                lane.forcing = if safeguard > 0.1 { forcing.max(safeguard) } else { forcing };
+                lane.forcing = if safeguard > 0.1 {
+                    forcing.max(safeguard)
+                } else {
+                    forcing
+                };
                 lane.forcing = lane.forcing.clamp(FORCING[0], FORCING[1]);
             }
             self.systems.push(System {

@@ -96,7 +96,11 @@ fn ptc() -> Box<dyn Contender> {
         make: |problem: &Problem, tolerance: f64| {
             let gtol = tolerance * first_slope(problem);
             let stepper = LinearEuler::new(None, problem.z0.len(), 1);
-            steady(Box::new(stepper), Box::new(Trust::default()), Box::new(GradNorm { gtol }))
+            steady(
+                Box::new(stepper),
+                Box::new(Trust::default()),
+                Box::new(GradNorm { gtol }),
+            )
         },
     })
 }

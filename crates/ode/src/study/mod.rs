@@ -132,7 +132,11 @@ impl<'a> Single<'a> {
 impl Queue for Single<'_> {
     fn next(&mut self, z0: &mut [f64], _idle: bool) -> Next {
         z0.copy_from_slice(self.z0);
-        if std::mem::take(&mut self.left) { Next::Sample(0) } else { Next::Finished }
+        if std::mem::take(&mut self.left) {
+            Next::Sample(0)
+        } else {
+            Next::Finished
+        }
     }
 }
 
@@ -194,7 +198,10 @@ pub fn error_of(problem: &Problem, goal: Goal, z: &[f64]) -> f64 {
         (z[i] - wanted[i]).abs() / if size > 0.0 { size } else { 1.0 }
     });
     // `max` would drop a NaN.
-    scaled.fold(0.0, |worst, error| if error.is_nan() || error > worst { error } else { worst })
+    scaled.fold(
+        0.0,
+        |worst, error| if error.is_nan() || error > worst { error } else { worst },
+    )
 }
 
 /// Every contender on every problem that suits it, at every tolerance, a row each.
@@ -228,7 +235,11 @@ fn row(problem: &Problem, contender: &dyn Contender, tolerance: f64) -> Result<R
         }
     }
     let solution = solved.ok_or_else(|| FlowError("no run was made".into()))?;
-    let error = if solution.status.is_success() { error_of(problem, contender.goal(), &solution.z) } else { f64::NAN };
+    let error = if solution.status.is_success() {
+        error_of(problem, contender.goal(), &solution.z)
+    } else {
+        f64::NAN
+    };
     Ok(Row {
         problem: problem.name.clone(),
         solver: contender.name().to_owned(),

@@ -20,7 +20,12 @@ pub enum Measure {
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Measure; 4] = [Measure::Evaluations, Measure::Factorizations, Measure::Units, Measure::Cpu];
+    pub const ALL: [Measure; 4] = [
+        Measure::Evaluations,
+        Measure::Factorizations,
+        Measure::Units,
+        Measure::Cpu,
+    ];
 
     /// Name as in files.
     pub fn name(self) -> &'static str {
@@ -93,7 +98,9 @@ pub fn profiles(rows: &[Row], goal: Goal, measure: Measure) -> Vec<Curve> {
     let curve = |&solver: &&str| {
         let mut ratios = ratios.remove(solver).unwrap_or_default();
         ratios.sort_by(f64::total_cmp);
-        let fractions = (1..=ratios.len()).map(|passed| passed as f64 / f64::from(tests)).collect();
+        let fractions = (1..=ratios.len())
+            .map(|passed| passed as f64 / f64::from(tests))
+            .collect();
         Curve {
             solver: solver.to_owned(),
             ratios,
