@@ -6,10 +6,10 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo test
+.PHONY: help setup cargo-version build demo solvers steady test
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: cargo-version $(STAMP) ## Check cargo and make the Python environment in .tools/ (runs once)
 
@@ -27,6 +27,22 @@ demo: setup ## Train a decoder on 1,437 digits, encode the 360 others with two s
 	$(ENCODE) --solver ptc --reconstruction -o $(DEMO)/ptc.h5 --json > $(DEMO)/ptc.json
 	@$(VENV)/bin/python datasets/compare.py amd=$(DEMO)/amd.json ptc=$(DEMO)/ptc.json
 	target/debug/gfe plot reconstructions $(DEMO)/ptc.h5 --input datasets/digits.h5:/images -o $(DEMO)/reconstructions.png --force
+
+solvers: setup ## Print the table of solvers: what each costs and reaches on 40 digits
+	cargo build --release
+	@$(VENV)/bin/python datasets/solvers.py target/release/gfe
+
+STEADY := target/steady
+
+steady: setup ## Print what ptc costs on real and hard decoders, Fashion-MNIST among them, and where it stops
+	cargo build --release
+	cargo test --release --test steady -- --nocapture --test-threads 1
+	test -f target/datasets/fashion-test.h5 || bash datasets/fetch.sh fashion
+	@mkdir -p $(STEADY)
+	target/release/gfe train datasets/mnist.toml --set data.input=target/datasets/fashion-train.h5:/images -o $(STEADY)/fashion.safetensors --force
+	for flags in "" "--t-end inf" "--t-end inf --edm-tol 0 --gtol 1e-5"; do \
+	    target/release/gfe encode target/datasets/fashion-test.h5:/images -m $(STEADY)/fashion.safetensors -o $(STEADY)/fashion.h5 --rows 0..200 --force $$flags; \
+	done
 
 test: setup ## Check the format, lint, run every test and build the documentation
 	cargo fmt --all --check

@@ -115,10 +115,10 @@ fn one(
     let mut run = Run::new(&problem.eqn, how, sample, z0);
     type Solver = FaerLU<f64>;
     let ending = run.start().unwrap_or_else(|| match how.scheme {
-        Scheme::Tsit45 => run.to_end(problem.tsit45(), sink),
-        Scheme::TrBdf2 => run.to_end(problem.tr_bdf2::<Solver>(), sink),
-        Scheme::Esdirk34 => run.to_end(problem.esdirk34::<Solver>(), sink),
-        Scheme::Bdf => run.to_end(problem.bdf::<Solver>(), sink),
+        Scheme::Tsit45 => run.step_on(problem.tsit45(), sink),
+        Scheme::TrBdf2 => run.step_on(problem.tr_bdf2::<Solver>(), sink),
+        Scheme::Esdirk34 => run.step_on(problem.esdirk34::<Solver>(), sink),
+        Scheme::Bdf => run.step_on(problem.bdf::<Solver>(), sink),
     });
     run.finish(&ending, sink)
 }
@@ -199,7 +199,7 @@ impl<'a, 'f> Run<'a, 'f> {
     }
 
     /// Steps until the sample is done.
-    fn to_end<S>(&mut self, solver: Result<S, ::diffsol::error::DiffsolError>, sink: &mut dyn ResultSink) -> Ending
+    fn step_on<S>(&mut self, solver: Result<S, ::diffsol::error::DiffsolError>, sink: &mut dyn ResultSink) -> Ending
     where
         S: OdeSolverMethod<'a, Equations<'f>>,
         'f: 'a,
@@ -224,7 +224,7 @@ impl<'a, 'f> Run<'a, 'f> {
             let before = self.t;
             let state = solver.state();
             let after = if reached { self.how.t_end } else { state.t };
-            let ending = self.arrive(after, &state.y.inner().col_as_slice(0).to_vec());
+            let ending = self.arrive(after, state.y.inner().col_as_slice(0));
             if ending.as_ref().is_some_and(|ending| !ending.status.is_success()) {
                 return Ending::plain(ending.map_or(Status::NotFinite, |ending| ending.status));
             }
