@@ -59,7 +59,7 @@ def check():
         meanings = dict(zip(file["status"].attrs["flag_values"], file["status"].attrs["flag_meanings"].split()))
         assert meanings[0] == "converged" and meanings[8] == "bad_input"
         notes = {name: json.loads(note["data"][()]) for name, note in file["entry/process"].items()}
-        assert set(notes) == {"config", "input", "decoder", "environment"}, notes
+        assert set(notes) == {"config", "input", "decoder", "environment", "shared_work", "messages"}, notes
         assert notes["config"]["z0"] == "uniform" and notes["config"]["z0_seed"] == 4
         assert notes["input"]["shape"] == [28, 28] and len(notes["input"]["rows_sha256"]) == 64
         assert np.array_equal(file["entry/latent_plot/z"][:], file["z"][:])

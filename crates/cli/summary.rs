@@ -103,6 +103,7 @@ impl Summary {
             "units_worst": self.most_units,
             "forced_steps": self.forced,
             "units_shared": self.shared.units(),
+            "shared_work": self.shared_json(),
             "seconds": seconds,
             "samples_per_second": rows / seconds,
         })

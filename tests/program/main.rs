@@ -53,6 +53,8 @@ pub fn python(script: &str, arguments: &[&str]) {
     let ran = Command::new(root(".tools/venv/bin/python"))
         .arg(root(script))
         .args(arguments)
+        // Several tests at a time: threads that wait for each other in a product would take the cores from all.
+        .env("OPENBLAS_NUM_THREADS", "1")
         .output()
         .expect("the Python of `make setup` starts");
     let said = String::from_utf8_lossy(&ran.stderr);
