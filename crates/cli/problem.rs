@@ -77,7 +77,15 @@ pub fn named(names: &[String]) -> Result<Vec<Problem>, CliError> {
     if names.is_empty() {
         return Ok(problems::all());
     }
-    names.iter().map(|name| one(name)).collect()
+    let mut seen: Vec<&String> = Vec::new();
+    let mut found = Vec::new();
+    for name in names.iter() {
+        if !seen.contains(&name) {
+            seen.push(name);
+            found.push(one(name)?);
+        }
+    }
+    Ok(found)
 }
 
 fn one(name: &str) -> Result<Problem, CliError> {
@@ -111,12 +119,12 @@ fn list(as_json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A positive, finite tolerance.
+/// A tolerance that means something in double precision.
 pub fn check_tolerance(tolerance: f64) -> Result<(), CliError> {
-    if tolerance > 0.0 && tolerance < 1.0 {
+    if (1e-13..1.0).contains(&tolerance) {
         return Ok(());
     }
-    let text = format!("a tolerance is {tolerance}: it must be positive and less than 1");
+    let text = format!("a tolerance is {tolerance}: it must be 1e-13 or more and less than 1");
     Err(CliError::Usage(text))
 }
 
@@ -144,7 +152,7 @@ fn solve(name: &str, solver: &str, tolerance: f64, as_json: bool) -> Result<Exit
             "{solver} {why}: take another solver for {name}"
         )));
     }
-    let rows = study::work_precision(std::slice::from_ref(&problem), &[&*method], &[tolerance])?;
+    let rows = study::work_precision(std::slice::from_ref(&problem), &[&*method], &[tolerance]);
     let solution = method.solve(&problem, tolerance)?;
     for row in &rows {
         let work = row.work;

@@ -99,17 +99,31 @@ impl Settings {
         };
         // The solver decides which of the others apply.
         let (solver, others): (Vec<_>, Vec<_>) = recorded.iter().partition(|(name, _)| *name == "solver");
+        let trained_by = recorded
+            .get("solver")
+            .and_then(serde_json::Value::as_str)
+            .map(str::to_owned);
         for (name, value) in solver.into_iter().chain(others) {
             let full = format!("method.{name}");
             let Some(known) = KEYS.iter().find(|key| key.name == full) else {
                 continue;
             };
             let value = Value::try_from(value).map_err(|error| Origin::Model.error(format!("{name}: {error}")))?;
-            if !self.0.contains_key(known.name) && self.applies(known).is_none() {
+            // What was said to one solver is not meant for another that happens to know the key too.
+            let meant = known
+                .only
+                .is_none_or(|(choice, _)| choice != "method.solver" || self.solver() == trained_by);
+            if !self.0.contains_key(known.name) && self.applies(known).is_none() && meant {
                 self.0.insert(known.name, (value, Origin::Model));
             }
         }
         Ok(())
+    }
+
+    /// The solver chosen so far.
+    fn solver(&self) -> Option<String> {
+        let (value, _) = self.0.get("method.solver")?;
+        value.as_str().map(str::to_owned)
     }
 
     /// Checks that every key has a use under the choices made; [`default_of`] says what they are where nobody chose.

@@ -23,6 +23,8 @@ pub struct Summary {
     shared: Work,
     /// What the solver said of failures: row and message, the first [`MESSAGES`].
     messages: Vec<(usize, String)>,
+    /// How many there were.
+    spoken: usize,
 }
 
 /// Messages of failures that are kept.
@@ -34,8 +36,11 @@ impl Summary {
     /// Counts a block whose first row is `first`.
     pub fn add(&mut self, encoded: &Encoded, first: usize) {
         for (row, record) in (first..).zip(&encoded.records) {
-            if let Some(message) = record.message.as_ref().filter(|_| self.messages.len() < MESSAGES) {
-                self.messages.push((row, message.clone()));
+            if let Some(message) = &record.message {
+                self.spoken += 1;
+                if self.messages.len() < MESSAGES {
+                    self.messages.push((row, message.clone()));
+                }
             }
             self.rows += 1;
             self.by_status[record.status as usize] += 1;
@@ -72,7 +77,11 @@ impl Summary {
             .messages
             .iter()
             .map(|(row, message)| (row.to_string(), json!(message)));
-        Value::Object(all.collect())
+        let mut told: Map<String, Value> = all.collect();
+        if self.spoken > self.messages.len() {
+            told.insert("more".into(), json!(self.spoken - self.messages.len()));
+        }
+        Value::Object(told)
     }
 
     /// Whether more rows failed than this fraction.
@@ -118,10 +127,10 @@ impl Summary {
         for (row, message) in self.messages.iter().take(SHOWN) {
             eprintln!("  row {row}: {message}");
         }
-        if self.messages.len() > SHOWN {
+        if self.spoken > SHOWN {
             eprintln!(
                 "  ... and {} more, under /entry/process/messages of the output",
-                self.messages.len() - SHOWN
+                self.spoken - SHOWN
             );
         }
         let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());

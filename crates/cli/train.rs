@@ -135,8 +135,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         "validation_loss": validated.map(|tally| tally.loss)});
     let config = serde_json::to_value(decoder.config()).map_err(|error| CliError::Decoder(error.to_string()))?;
     let mut file = ModelFile::new(config, Some(record), &decoder.tensors(), &params)?;
-    if let Some(warm_start) = warm_start(&how.encoding, &params, &training)? {
-        file.tensors.extend(tensors(&warm_start));
+    match warm_start(&how.encoding, &params, &training) {
+        Ok(Some(warm_start)) => file.tensors.extend(tensors(&warm_start)),
+        Ok(None) => eprintln!("the codes allow no linear regression: the model file has none for --warm-start"),
+        // The training itself is done and must not be lost.
+        Err(error) => eprintln!("no linear regression for --warm-start: {error}"),
     }
     file.write(&arguments.output)?;
     let seconds = start.elapsed().as_secs_f64();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A tolerance is rtol, with atol in the problem's own proportion, for solvers with error control. For euler and rk4, of
-/// order p, it makes 10 tolerance^(-1/p) equal steps; ptc stops at that part of its first gradient norm, amd where the loss
+/// order p, it makes 10 tolerance^(-1/p) equal steps, 100,000 at most; ptc stops at that part of its first gradient norm, amd where the loss
 /// falls by less than that part of the first loss per step. Explicit solvers are left out on stiff problems, and ptc and
 /// amd where nothing is minimized.
 #[derive(Args)]
@@ -41,7 +41,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let problems = named(&arguments.problems)?;
     let solvers = match &arguments.solvers[..] {
         [] => methods::all(),
-        names => names.iter().map(|name| method(name)).collect::<Result<_, _>>()?,
+        names => {
+            let mut unique = names.to_vec();
+            unique.sort_unstable();
+            unique.dedup();
+            unique.iter().map(|name| method(name)).collect::<Result<_, _>>()?
+        }
     };
     let tolerances = match &arguments.tolerances[..] {
         [] => (3..=10).map(|digits| 10f64.powi(-digits)).collect(),
@@ -55,10 +60,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let bar = progress::bar(problems.len() as u64, "problems");
     let mut rows = Vec::new();
     for problem in &problems {
-        rows.extend(work_precision(std::slice::from_ref(problem), &contenders, &tolerances)?);
+        rows.extend(work_precision(std::slice::from_ref(problem), &contenders, &tolerances));
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if rows.is_empty() {
+        let text = "none of these solvers suits any of these problems: explicit ones are not run on stiff problems, nor ptc and amd \
+                    where nothing is minimized";
+        return Err(CliError::Usage(text.into()));
+    }
     let mut tables = vec![table(&rows)];
     for goal in [Goal::Trajectory, Goal::Minimizer] {
         for measure in Measure::ALL {
@@ -200,7 +210,7 @@ fn draw(folder: &Path, rows: &[Row]) -> Result<(), CliError> {
     let mut problems: Vec<&str> = rows.iter().map(|row| row.problem.as_str()).collect();
     problems.dedup();
     for problem in problems {
-        for measure in [Measure::Evaluations, Measure::Cpu] {
+        for measure in [Measure::Evaluations, Measure::Factorizations, Measure::Cpu] {
             let lines = lines(rows, problem, measure);
             let axes = [measure.name(), "error"];
             if let Some(svg) = figure::lines(problem, axes, &lines)? {

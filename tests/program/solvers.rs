@@ -28,16 +28,29 @@ fn number(told: &str, key: &str) -> f64 {
 fn trajectories_agree_with_scipy() {
     let folder = Folder::default();
     let to = |name: &str| folder.path(name);
-    let (tsit5, bdf, nesterov) = (to("tsit5.h5"), to("bdf.h5"), to("nesterov.h5"));
+    let (tsit5, bdf) = (to("tsit5.h5"), to("bdf.h5"));
     let tight = "--t-end 1e4 --rtol 1e-8 --atol 1e-10 --trace-at 0,10,100,1e3,1e4 --rows 0..10";
     encode(&tsit5, &format!("--solver tsit5 {tight}"));
     encode(&bdf, &format!("--solver bdf {tight}"));
-    encode(
-        &nesterov,
-        "--flow nesterov --solver rk4 --steps 2000 --t-end 1e3 --rows 0..10",
-    );
+    let solvers = [
+        "rk4 --steps 2000",
+        "tsit5 --rtol 1e-9 --atol 1e-11",
+        "bdf --rtol 1e-9 --atol 1e-11",
+    ];
+    let nesterov: Vec<String> = (0..3).map(|i| to(&format!("nesterov{i}.h5"))).collect();
+    for (solver, output) in solvers.iter().zip(&nesterov) {
+        encode(
+            output,
+            &format!("--flow nesterov --t-end 1e3 --rows 0..10 --solver {solver}"),
+        );
+    }
     python("tests/check_flows.py", &[DIGITS, MODEL, "gradient", &tsit5, &bdf]);
-    python("tests/check_flows.py", &[DIGITS, MODEL, "nesterov", &nesterov]);
+    let of = |name: &'static str| [DIGITS, MODEL, name].map(str::to_owned).to_vec();
+    let arguments = [of("nesterov"), nesterov].concat();
+    python(
+        "tests/check_flows.py",
+        &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
 }
 
 /// Every solver, both flows, grids and alpha; the loss ends where the others' does.
@@ -235,5 +248,62 @@ fn options_that_do_not_go_together_are_refused() {
             2,
             words,
         );
+    }
+}
+
+/// What a model records of its training by ptc is not meant for another solver.
+#[test]
+fn a_models_limits_of_one_solver_do_not_bind_another() {
+    let folder = Folder::default();
+    let (model, output) = (
+        trained(&folder, "model.safetensors", &["--max-steps", "40"]),
+        folder.path("codes.h5"),
+    );
+    let run = |flags: &[&str]| {
+        works(
+            &[
+                &[
+                    "encode", SMALL, "-m", &model, "-o", &output, "--rows", "0..3", "--force", "--json",
+                ],
+                flags,
+            ]
+            .concat(),
+        )
+    };
+    let told = run(&["--solver", "tsit5", "--t-end", "1e3"]);
+    assert!(told.contains("\"horizon_reached\":3"), "{told}");
+    let note = |what: &str| {
+        let note = hdf5::File::open(&output).and_then(|file| file.dataset(&format!("entry/process/{what}/data")));
+        let note = note
+            .and_then(|data| data.read_scalar::<hdf5::types::VarLenUnicode>())
+            .expect("the note is there");
+        serde_json::from_str::<serde_json::Value>(&note).expect("JSON")
+    };
+    assert_eq!(note("config")["max_steps"], 100_000);
+    run(&[]);
+    assert_eq!(note("config")["max_steps"], 40);
+}
+
+/// Times in a forced step lie between its ends, a sample done at its start has its state at t = 0, and no other.
+#[test]
+fn traces_hold_what_was_passed() {
+    let folder = Folder::default();
+    let output = folder.path("codes.h5");
+    encode(
+        &output,
+        "--solver amd --set armijo=1e6 --set max_backtracks=3 --t-end 50 --trace-at 0,2,8,10,50 --rows 0..1",
+    );
+    let losses = read(&output, "trace_loss");
+    assert!(
+        losses.len() == 5 && losses.windows(2).all(|pair| pair[1] <= pair[0]),
+        "{losses:?}"
+    );
+    for solver in ["tsit5", "bdf", "amd"] {
+        encode(
+            &output,
+            &format!("--solver {solver} --t-end 50 --gtol 10 --trace-at 0,5,50 --rows 0..2"),
+        );
+        assert_eq!(read(&output, "trace_row_size"), [1.0, 1.0], "{solver}");
+        assert_eq!(read(&output, "trace_t"), [0.0, 0.0], "{solver}");
     }
 }

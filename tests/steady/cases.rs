@@ -1,6 +1,6 @@
 //! Decoders that make it hard.
 
-use crate::{DEFAULT, GTOL, Model, Samples, Setting, digits, encode_model, units};
+use crate::{DEFAULT, GTOL, Model, Samples, Setting, data, digits, encode_model, units};
 use faer::{Mat, Side};
 use gfe_model::{Decoder, LossKind};
 
@@ -66,8 +66,7 @@ fn an_ill_conditioned_spectrum_at_a_signal_to_noise_of_1000_converges() {
         }
     }
     // J^T J at the truth, by central differences.
-    let jacobian = Mat::from_fn(values, latent, |_, _| 0.0);
-    let mut jacobian = jacobian;
+    let mut jacobian = Mat::zeros(values, latent);
     for r in 0..latent {
         let h = 1e-4 / scale(r);
         let moved = |sign: f64| {
@@ -103,5 +102,119 @@ fn few_and_many_latents_converge() {
             &format!("{latent} latents, random weights, digits"),
             &encode_model(&model, &few, None, DEFAULT),
         );
+    }
+}
+
+/// 200 clothes of Fashion-MNIST with a decoder trained on others by `gfe train datasets/mnist.toml`.
+#[test]
+fn clothes_converge() {
+    let model = Model::read("fashion_t_end_1e4");
+    let file = hdf5::File::open(data("fashion_test_200.h5")).expect("the clothes can be read");
+    let bytes = file
+        .dataset("images")
+        .and_then(|images| images.read_raw::<u8>())
+        .expect("it holds images");
+    let y = Mat::from_fn(784, 200, |i, b| f64::from(bytes[b * 784 + i]) / 255.0);
+    let samples = Samples { y, w: None };
+    let inf = Setting {
+        t_end: f64::INFINITY,
+        ..DEFAULT
+    };
+    for (what, with) in [
+        ("Fashion-MNIST", DEFAULT),
+        ("the same, t_end inf", inf),
+        ("the same, gtol 1e-5 alone", GTOL),
+    ] {
+        units(what, &encode_model(&model, &samples, None, with));
+    }
+}
+
+/// Data and decoder in other units: the same codes for the same work, to rounding.
+#[test]
+fn the_units_of_the_data_do_not_matter() {
+    let model = Model::random(4, &[32, 128], "values", 11);
+    let truth = Mat::from_fn(4, 20, |r, b| noise(5 + r + 4 * b));
+    let clean = model.decode(truth.as_ref());
+    let y = Mat::from_fn(128, 20, |i, b| clean[(i, b)] + 0.05 * noise(99 + i + 128 * b));
+    for t_end in [f64::INFINITY, 1e4] {
+        let mut first: Option<(Mat<f64>, u64)> = None;
+        for digits in [0, -17, -6, 9, 12] {
+            // A horizon ties the loss to z0 and so has its units.
+            if t_end.is_finite() && digits != 0 {
+                continue;
+            }
+            let unit = 10f64.powi(digits);
+            let mut scaled = Model {
+                dense: model.dense.clone(),
+                params: model.params.clone(),
+            };
+            let last = scaled.params.len() - 128 * 33;
+            scaled.params[last..].iter_mut().for_each(|w| *w *= unit);
+            let samples = Samples {
+                y: Mat::from_fn(128, 20, |i, b| unit * y[(i, b)]),
+                w: None,
+            };
+            let with = Setting {
+                t_end,
+                loss: LossKind::Mse,
+                ..DEFAULT
+            };
+            let encoded = encode_model(&scaled, &samples, None, with);
+            let (mean, _) = units(&format!("mse, data in units of 1e{digits}, t_end {t_end:e}"), &encoded);
+            assert!(encoded.0.records.iter().all(|record| record.work.steps > 2));
+            let work = (mean * 20.0).round() as u64;
+            let (z, cost) = first.get_or_insert((encoded.0.z.clone(), work));
+            assert!((&*z - &encoded.0.z).norm_max() < 1e-3, "1e{digits}");
+            assert!(
+                work.abs_diff(*cost) < *cost / 20,
+                "1e{digits}: {work} units, {cost} in others"
+            );
+        }
+    }
+}
+
+/// A linear decoder whose H has condition number 1e8, too many latents for a matrix: the distance told is the true one.
+#[test]
+fn the_distance_without_a_matrix_is_the_true_one() {
+    let (latent, values) = (160, 200);
+    let mut model = Model::random(latent, &[values], "values", 1);
+    let mixed = |rows: usize, seed: usize| {
+        Mat::from_fn(rows, latent, |i, j| noise(seed + i + rows * j))
+            .qr()
+            .compute_thin_Q()
+    };
+    let (left, right) = (mixed(values, 7), mixed(latent, 70_000));
+    let matrix = Mat::from_fn(values, latent, |i, r| {
+        left[(i, r)] * 10f64.powf(-4.0 * r as f64 / 159.0)
+    }) * right.transpose();
+    for i in 0..values {
+        for r in 0..latent {
+            model.params[i * latent + r] = matrix[(i, r)];
+        }
+        model.params[values * latent + i] = 0.0;
+    }
+    let truth = Mat::from_fn(latent, 8, |r, b| noise(3 + r + latent * b));
+    let y = &matrix * &truth + Mat::from_fn(values, 8, |i, b| 1e-3 * noise(31 + i + values * b));
+    let samples = Samples {
+        w: Some(Mat::full(values, 8, 1e6)),
+        y,
+    };
+    let with = Setting {
+        t_end: f64::INFINITY,
+        loss: LossKind::Gaussian,
+        ..DEFAULT
+    };
+    let encoded = encode_model(&model, &samples, None, with);
+    units("160 latents, cond(H) 1e8", &encoded);
+    // edm = (1/2) sum w r^T A (A^T A)^-1 A^T r with the residual r: half its squared projection on the columns of A.
+    let (projector, z) = (left, &encoded.0.z);
+    for (b, record) in encoded.0.records.iter().enumerate() {
+        let residual = Mat::from_fn(values, 1, |i, _| {
+            samples.y[(i, b)] - (0..latent).map(|r| matrix[(i, r)] * z[(r, b)]).sum::<f64>()
+        });
+        let edm = 0.5e6 * (projector.transpose() * residual).squared_norm_l2();
+        println!("  edm {:.2e}, truly {edm:.2e}", record.edm);
+        assert!((record.edm - edm).abs() <= 0.3 * edm + 1e-12, "{} {edm}", record.edm);
+        assert!(edm <= 2e-3, "{edm}");
     }
 }

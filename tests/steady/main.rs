@@ -95,6 +95,10 @@ pub struct Setting {
     pub gtol: f64,
     /// The loss.
     pub loss: LossKind,
+    /// Another solver than ptc.
+    pub solver: Option<Solver>,
+    /// The flow's order.
+    pub order: Order,
 }
 
 /// To the gradient norm of the claims on cost.
@@ -103,6 +107,8 @@ pub const GTOL: Setting = Setting {
     edm_tol: 0.0,
     gtol: 1e-5,
     loss: LossKind::Bce,
+    solver: None,
+    order: Order::Gradient,
 };
 
 /// What a user gets who says nothing.
@@ -111,6 +117,8 @@ pub const DEFAULT: Setting = Setting {
     edm_tol: 1e-3,
     gtol: 1e-9,
     loss: LossKind::Bce,
+    solver: None,
+    order: Order::Gradient,
 };
 
 /// Data, with weights where there are any.
@@ -135,19 +143,19 @@ pub fn encode(
     let how = Encoding {
         open,
         loss: with.loss.loss(),
-        order: Order::Gradient,
+        order: with.order,
         rate: Rate::default(),
         common_z0: start.is_none().then_some(&zeros[..]),
-        solver: Solver::Ptc(Ptc {
+        solver: with.solver.unwrap_or(Solver::Ptc(Ptc {
             edm_tol: with.edm_tol,
             ..Ptc::default()
-        }),
+        })),
         t_end: with.t_end,
         gtol: with.gtol,
-        max_steps: 1000,
+        max_steps: 10_000,
         lanes: 64,
         threads: 2,
-        trace: Trace::None,
+        trace: Trace::Steps,
         reconstruction: false,
     };
     let mut block = Some(Block {

@@ -38,7 +38,7 @@ pub struct Encoding<'a> {
     pub solver: Solver,
     /// tau, or infinity.
     pub t_end: f64,
-    /// A sample whose |grad| is at most this is done.
+    /// A sample whose |grad| is at most this is done; for a loss that is no likelihood, this times the loss at its start.
     pub gtol: f64,
     /// Steps attempted per sample at most.
     pub max_steps: u32,

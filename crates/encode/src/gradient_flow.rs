@@ -247,7 +247,7 @@ impl<'a> GradientFlow<'a> {
         })
     }
 
-    /// -(alpha J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds l''.
+    /// -alpha (J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds l''.
     fn block(&mut self, b: usize, alpha: f64, block: &mut [f64]) {
         let dim = self.z0.nrows();
         let curvature = self.part.x_bar.col_as_slice(b);
@@ -266,7 +266,7 @@ impl<'a> GradientFlow<'a> {
         let mut to = ColsMut::from_column_major_slice_mut(block, dim, dim);
         matmul(to.as_mut(), Accum::Replace, rows.transpose(), rows, -alpha, Par::Seq);
         for r in 0..dim {
-            to[(r, r)] -= self.anchor;
+            to[(r, r)] -= alpha * self.anchor;
         }
     }
 
@@ -329,7 +329,7 @@ impl<'a> GradientFlow<'a> {
                 let to = &mut blocks[b * dim * dim + r * dim..b * dim * dim + (r + 1) * dim];
                 let from = self.part.z_bar.col_as_slice(b - columns.start);
                 to.iter_mut().zip(from).for_each(|(to, h)| *to = -alpha * h);
-                to[r] -= self.anchor;
+                to[r] -= alpha * self.anchor;
                 work[at.lanes[b]].jvps += 1;
                 work[at.lanes[b]].hvps += 1;
             }
@@ -443,7 +443,7 @@ impl Flow for GradientFlow<'_> {
         for (b, &lane) in at.lanes.iter().enumerate() {
             let alpha = self.rate.at(at.t[b]);
             for r in 0..self.z0.nrows() {
-                let product = alpha * self.part.z_bar[(r, b)] + self.anchor * v[(r, b)];
+                let product = alpha * (self.part.z_bar[(r, b)] + self.anchor * v[(r, b)]);
                 jv[(r, b)] = if done && passed { -product } else { f64::NAN };
             }
             work[lane].jvps += 1;
@@ -458,6 +458,13 @@ impl Flow for GradientFlow<'_> {
     fn offers(&self, curvature: Curvature) -> bool {
         let decoder = self.engine.decoder();
         decoder.tangent().is_some() && (curvature == Curvature::GaussNewton || decoder.second_order().is_some())
+    }
+
+    fn least_curvature(&self) -> f64 {
+        match self.rate {
+            Rate::Constant { alpha0 } => alpha0 * self.anchor,
+            Rate::ExpDecay { .. } => 0.0,
+        }
     }
 
     fn structure(&self, curvature: Curvature) -> Structure {

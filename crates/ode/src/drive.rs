@@ -40,7 +40,8 @@ pub struct Method<'a> {
     pub max_steps: u32,
     /// Number of lanes.
     pub lanes: usize,
-    /// Times at which the sink is told of a state, ascending; empty: at the end of every accepted step.
+    /// Times at which the sink is told of a state, ascending, up to the end of the sample; empty: at the end of every
+    /// accepted step.
     pub at: &'a [f64],
 }
 
@@ -104,8 +105,7 @@ pub fn integrate(
     let mut open = true;
     loop {
         if open && state.live < method.lanes {
-            open = admit(&mut state, flow, &mut method, queue)?;
-            retire(&mut state, flow, &mut method, sink);
+            open = admit(&mut state, flow, &mut method, queue, sink)?;
         }
         if state.live > 0 {
             prepare(&mut state, flow, &mut method)?;
@@ -121,12 +121,13 @@ pub fn integrate(
     }
 }
 
-/// Fills the free lanes with what there is; false when the queue is finished.
+/// Fills the free lanes with what there is, and hands back what is done where it starts; false when the queue is finished.
 fn admit(
     state: &mut State,
     flow: &mut dyn Flow,
     method: &mut Method<'_>,
     queue: &mut dyn Queue,
+    sink: &mut dyn ResultSink,
 ) -> Result<bool, FlowError> {
     let first = state.live;
     let mut open = true;
@@ -163,7 +164,18 @@ fn admit(
         } else {
             state.check(method, lane)
         };
+        let started = !state.now.failed[lane] && state.now.usable(lane);
+        if started && method.at.first() == Some(&0.0) {
+            let record = StepRecord {
+                sample: state.sample[lane],
+                t: 0.0,
+                loss: state.now.loss[lane],
+                grad_norm: state.now.grad_sq[lane].sqrt(),
+            };
+            sink.stepped(&record, state.now.z.col_as_slice(lane));
+        }
     }
+    retire(state, flow, method, sink);
     first_steps(state, flow, method, first)?;
     Ok(open)
 }
@@ -270,6 +282,9 @@ fn judge(
         let failed = trial.failed[lane];
         let past = &mut state.history[lane];
         past.attempts += 1;
+        if past.attempts == 1 {
+            past.h_first = seen.h;
+        }
         match method.controller.judge(&seen, past) {
             Verdict::Accept { h_next, t_step, forced } => {
                 past.accept(trial.loss[lane], state.distance[lane].edm, seen.ratio(), seen.error);
@@ -278,7 +293,7 @@ fn judge(
                 let (before, left) = (state.t[lane], method.t_end - state.t[lane]);
                 state.t[lane] = if t_step >= left { method.t_end } else { before + t_step };
                 state.h[lane] = h_next;
-                tell(state, flow, method, sink, (lane, before))?;
+                tell(state, flow, method, sink, (lane, before, forced))?;
                 method.stepper.accepted(lane);
                 state.now.take(&state.trial, lane, lane);
                 let z = state.now.z.col_as_slice_mut(lane);
@@ -312,7 +327,7 @@ fn tell(
     flow: &mut dyn Flow,
     method: &Method<'_>,
     sink: &mut dyn ResultSink,
-    (lane, before): (usize, f64),
+    (lane, before, forced): (usize, f64, bool),
 ) -> Result<(), FlowError> {
     let (sample, after) = (state.sample[lane], state.t[lane]);
     let record = |t: f64, place: &crate::state::Place, column: usize| StepRecord {
@@ -326,9 +341,7 @@ fn tell(
         sink.stepped(&step, state.trial.z.col_as_slice(lane));
         return Ok(());
     }
-    // The initial state belongs to the first step.
-    let started = |t: f64| t > before || (before == 0.0 && t == 0.0);
-    for &t in method.at.iter().filter(|&&t| started(t) && t <= after) {
+    for &t in method.at.iter().filter(|&&t| t > before && t <= after) {
         let span = Span {
             lane,
             h: after - before,
@@ -336,9 +349,15 @@ fn tell(
             f: [state.now.f.col_as_slice(lane), state.trial.f.col_as_slice(lane)],
         };
         let theta = (t - before) / (after - before);
-        method
-            .stepper
-            .interpolate(&span, theta, state.inside.z.col_as_slice_mut(0));
+        let inside = state.inside.z.col_as_slice_mut(0);
+        if forced {
+            // Time ran further than the step: the slopes say nothing of what lies between.
+            for (i, inside) in inside.iter_mut().enumerate() {
+                *inside = span.z[0][i] + theta * (span.z[1][i] - span.z[0][i]);
+            }
+        } else {
+            method.stepper.interpolate(&span, theta, inside);
+        }
         state.inside.eval(flow, (&[lane], &[t], 0), &mut state.work)?;
         sink.stepped(&record(t, &state.inside, 0), state.inside.z.col_as_slice(0));
     }

@@ -79,6 +79,10 @@ pub trait Flow: Lanewise {
     fn offers(&self, curvature: Curvature) -> bool;
     /// What holds for df/dz.
     fn structure(&self, curvature: Curvature) -> Structure;
+    /// A lower bound of the eigenvalues of the Gauss-Newton H at any state, such as a horizon's term gives; 0 for none.
+    fn least_curvature(&self) -> f64 {
+        0.0
+    }
     /// How many of a state's first components are positions; the rest, if any, are their velocities.
     fn positions(&self) -> usize {
         self.dim()

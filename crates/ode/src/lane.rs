@@ -72,6 +72,8 @@ pub struct History {
     pub ratio: [f64; 2],
     /// Scaled error of the last accepted step; NaN before it or without an estimate.
     pub error: f64,
+    /// The first step attempted; NaN before it.
+    pub h_first: f64,
 }
 
 impl Default for History {
@@ -84,6 +86,7 @@ impl Default for History {
             edm: f64::INFINITY,
             ratio: [f64::NAN; 2],
             error: f64::NAN,
+            h_first: f64::NAN,
         }
     }
 }

@@ -154,6 +154,7 @@ impl State {
             t_end: method.t_end,
             grad_sq: self.now.grad_sq[lane],
             loss: self.now.loss[lane],
+            loss_initial: self.loss_initial[lane],
             edm: self.distance[lane].edm,
             past,
         };

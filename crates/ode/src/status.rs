@@ -64,11 +64,15 @@ impl Status {
             Status::Converged => "a stopping rule (edm_tol, gtol or loss_slope_tol) was met",
             Status::HorizonReached => "the integration reached t_end, as asked",
             Status::MaxSteps => "the steps were used up before a stopping rule was met: raise max_steps",
-            Status::StepTooSmall => "the step size fell to nothing: loosen gtol, or try another z0",
+            Status::StepTooSmall => {
+                "the step size fell to nothing: loosen gtol with ptc, else rtol and atol, or try another z0"
+            }
             Status::Stagnated => "no acceptable step changes z any more: gtol lies below rounding, loosen it",
-            Status::NotFinite => "the flow became NaN or infinite: take a smaller step, or another z0",
+            Status::NotFinite => {
+                "the loss or the flow became NaN or infinite: look at the size of the datum, take a smaller step, or another z0"
+            }
             Status::SolveFailed => {
-                "the equations of a step could not be solved: with ptc set a finite t_end, else loosen rtol and atol"
+                "the equations of a step could not be solved: with ptc set a finite t_end, else try other rtol and atol, or another solver"
             }
             Status::DecoderFailed => "the decoder gave an error or NaN where the sample has to go: try another z0",
             Status::BadInput => "the datum is not finite or outside the loss's range: mask it or mend the input",

@@ -13,6 +13,8 @@ pub struct Progress<'a> {
     pub grad_sq: f64,
     /// The loss.
     pub loss: f64,
+    /// The loss where the sample started.
+    pub loss_initial: f64,
     /// Estimated distance to the minimum; NaN where it is not known here.
     pub edm: f64,
     /// The recent past.
@@ -30,13 +32,16 @@ pub trait Terminator: Send + Sync {
 /// Converged when |grad| <= gtol.
 #[derive(Clone, Copy, Debug)]
 pub struct GradNorm {
-    /// The bound.
+    /// The bound, or in units of the loss where the sample started if `relative`.
     pub gtol: f64,
+    /// Whether it counts in such units, so that those of the data do not matter.
+    pub relative: bool,
 }
 
 impl Terminator for GradNorm {
     fn check(&self, now: &Progress<'_>) -> Option<Status> {
-        (now.grad_sq.sqrt() <= self.gtol).then_some(Status::Converged)
+        let unit = if self.relative { now.loss_initial } else { 1.0 };
+        (now.grad_sq.sqrt() <= self.gtol * unit).then_some(Status::Converged)
     }
 }
 

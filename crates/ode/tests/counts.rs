@@ -20,9 +20,9 @@ rosenbrock euler horizon_reached 100000 0 0 100001 0 0
 rosenbrock rk4 not_finite 1 0 0 9 0 0
 rosenbrock tsit5 horizon_reached 2447 2 0 14696 0 0
 rosenbrock tsit45 horizon_reached 2395 89 0 14906 0 0
-rosenbrock tr_bdf2 horizon_reached 296 12 0 2914 9 44
-rosenbrock esdirk34 horizon_reached 199 26 0 2671 19 51
-rosenbrock bdf horizon_reached 206 18 0 684 15 49
+rosenbrock tr_bdf2 horizon_reached 296 5 0 2914 9 44
+rosenbrock esdirk34 horizon_reached 199 8 0 2671 19 51
+rosenbrock bdf horizon_reached 206 4 0 684 15 49
 mlp ptc converged 9 2 0 12 3 20
 mlp amd converged 232 876 0 1109 0 0
 mlp euler horizon_reached 100000 0 0 100001 0 0

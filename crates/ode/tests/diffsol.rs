@@ -108,28 +108,16 @@ fn the_published_values_are_reached() {
             }
         }
     }
-    println!("{}", failed.join("\n"));
-    // What diffsol 0.18 gives up: a change here is news.
-    let names: Vec<String> = failed
-        .iter()
-        .map(|line| line.split(": ").next().unwrap_or_default().to_owned())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "van-der-pol-1e6 by esdirk34 at 1e-4",
-            "van-der-pol-1e6 by esdirk34 at 1e-7",
-            "van-der-pol-1e6 by esdirk34 at 1e-8",
-            "oregonator by tr_bdf2 at 1e-4",
-            "oregonator by esdirk34 at 1e-4",
-            "oregonator by esdirk34 at 1e-5",
-        ]
-    );
+    // None is left to diffsol 0.18's limit of failures over a whole integration: a change here is news.
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
 fn a_small_gradient_ends_a_sample_and_one_at_its_optimum_takes_no_step() {
-    let gtol = GradNorm { gtol: 1e-6 };
+    let gtol = GradNorm {
+        gtol: 1e-6,
+        relative: false,
+    };
     let stop: &[&dyn Terminator] = &[&gtol];
     for scheme in Scheme::ALL {
         let mut kept = Kept::default();

@@ -24,7 +24,10 @@ fn explicit(dim: usize, lanes: usize) -> RungeKutta {
 fn ptc_reaches_the_minimizer_even_where_the_condition_number_is_1e8() {
     let mut flow = Quadratic::new(&[1.0, 1e-4, 1e-8], 4);
     let mut stepper = LinearEuler::new(Some(3), 3, 4);
-    let gtol = GradNorm { gtol: 1e-16 };
+    let gtol = GradNorm {
+        gtol: 1e-16,
+        relative: false,
+    };
     let with = Setting {
         stop: &[&gtol],
         t_end: f64::INFINITY,
@@ -100,7 +103,10 @@ fn the_loss_never_rises_over_a_step_that_the_decrease_rule_accepts() {
 #[test]
 fn a_sample_that_starts_at_its_optimum_takes_no_step() {
     let mut flow = Quadratic::new(&[1.0], 1);
-    let gtol = GradNorm { gtol: 1e-9 };
+    let gtol = GradNorm {
+        gtol: 1e-9,
+        relative: false,
+    };
     let with = Setting {
         stop: &[&gtol],
         ..until(1e4)
@@ -123,7 +129,10 @@ fn a_sample_does_not_feel_its_neighbors() {
     let sorted = |lanes: usize| {
         let mut flow = Quadratic::new(&[1.0, 0.3, 0.001], lanes);
         let mut stepper = LinearEuler::new(Some(3), 3, lanes);
-        let gtol = GradNorm { gtol: 1e-9 };
+        let gtol = GradNorm {
+            gtol: 1e-9,
+            relative: false,
+        };
         let with = Setting {
             stop: &[&gtol],
             t_end: f64::INFINITY,
@@ -151,7 +160,10 @@ fn a_sample_does_not_feel_its_neighbors_under_error_control() {
         let tolerance = Tolerance::default();
         let mut stepper = RungeKutta::new(&TSIT5, tolerance, 3, lanes);
         // Samples finish at different times, so that lanes move: |g| at the start differs.
-        let gtol = GradNorm { gtol: 0.1 };
+        let gtol = GradNorm {
+            gtol: 0.1,
+            relative: false,
+        };
         let with = Setting {
             stop: &[&gtol],
             t_end: 1e3,
@@ -180,7 +192,10 @@ fn one_broken_sample_ends_alone() {
     let mut flow = Quadratic::new(&[1.0], 3);
     flow.broken = Some(4);
     let mut stepper = LinearEuler::new(Some(1), 1, 3);
-    let gtol = GradNorm { gtol: 1e-9 };
+    let gtol = GradNorm {
+        gtol: 1e-9,
+        relative: false,
+    };
     let with = Setting {
         stop: &[&gtol],
         t_end: f64::INFINITY,

@@ -28,6 +28,7 @@ fn ptc_reaches_every_minimizer() {
             // |g| <= 1e-16 bounds the distance along the flattest direction of the worst, 1e-8, by 1e-8.
             let gtol = GradNorm {
                 gtol: if problem.name == "quadratic-1e8" { 1e-16 } else { 1e-13 },
+                relative: false,
             };
             let stop: &[&dyn Terminator] = &[&gtol];
             let with = Setting {

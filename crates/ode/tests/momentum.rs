@@ -191,7 +191,10 @@ impl Flow for Watched {
 
 #[test]
 fn momentum_is_dropped_where_it_points_uphill_and_the_oscillation_ends_sooner() {
-    let gtol = GradNorm { gtol: 1e-6 };
+    let gtol = GradNorm {
+        gtol: 1e-6,
+        relative: false,
+    };
     let with = Setting {
         stop: &[&gtol],
         ..until(1e4)
@@ -221,7 +224,10 @@ fn momentum_is_dropped_where_it_points_uphill_and_the_oscillation_ends_sooner() 
 
 #[test]
 fn with_restart_the_decrease_rule_ends_the_oscillation_without_a_forced_step() {
-    let gtol = GradNorm { gtol: 1e-6 };
+    let gtol = GradNorm {
+        gtol: 1e-6,
+        relative: false,
+    };
     let with = Setting {
         stop: &[&gtol],
         ..until(1e4)
@@ -243,4 +249,77 @@ fn with_restart_the_decrease_rule_ends_the_oscillation_without_a_forced_step() {
     // |g| <= 1e-6 with a least eigenvalue of 0.3.
     assert!(flow.restarts > 0 && apart(&done.z[..2], &[1.0, 1.0]) < 4e-6, "{done:?}");
     assert!(kept.steps.windows(2).all(|pair| pair[1].loss <= pair[0].loss));
+}
+
+/// Jacobian and products against central differences of the slope: at the limit t = 0, later, and on a restarted clock.
+#[test]
+fn the_jacobian_of_the_second_order_flow_is_its_derivative() {
+    let mut flow = nesterov(true);
+    flow.admit(0, 1, &[0.0; 4]);
+    let slope_at = |flow: &mut Momentum<Quadratic>, t: f64, state: &[f64]| -> Vec<f64> {
+        let (mut f, mut work) = (faer::Mat::zeros(4, 1), [Work::default()]);
+        let (mut objective, mut loss, mut grad_sq, mut failed) = ([0.0], [0.0], [0.0], [false]);
+        let values = Values {
+            f: f.as_mut(),
+            objective: &mut objective,
+            loss: &mut loss,
+            grad_sq: &mut grad_sq,
+            failed: &mut failed,
+        };
+        let z = faer::Mat::from_fn(4, 1, |i, _| state[i]);
+        let at = Point {
+            lanes: &[0],
+            t: &[t],
+            z: z.as_ref(),
+        };
+        flow.eval(at, values, &mut work).expect("the test flow never fails");
+        f.col_as_slice(0).to_vec()
+    };
+    let mut check = |flow: &mut Momentum<Quadratic>, t: f64| {
+        let state = [0.3, -0.7, 0.2, 0.5];
+        let z = faer::Mat::from_fn(4, 1, |i, _| state[i]);
+        let at = Point {
+            lanes: &[0],
+            t: &[t],
+            z: z.as_ref(),
+        };
+        let (mut block, mut work) = ([f64::NAN; 16], [Work::default()]);
+        flow.jacobian(at, Curvature::Exact, &mut block, &mut work)
+            .expect("the test flow never fails");
+        for j in 0..4 {
+            let moved = |h: f64| {
+                (0..4)
+                    .map(|i| if i == j { state[i] + h } else { state[i] })
+                    .collect::<Vec<_>>()
+            };
+            let (up, down) = (slope_at(flow, t, &moved(1e-3)), slope_at(flow, t, &moved(-1e-3)));
+            let direction = faer::Mat::from_fn(4, 1, |i, _| f64::from(u8::from(i == j)));
+            let mut product = faer::Mat::zeros(4, 1);
+            let to = product.as_mut();
+            flow.jvp(at, Curvature::Exact, direction.as_ref(), to, &mut work)
+                .expect("the test flow never fails");
+            for i in 0..4 {
+                let difference = (up[i] - down[i]) / 2e-3;
+                assert!(
+                    (block[4 * j + i] - difference).abs() < 1e-9,
+                    "t {t}, ({i}, {j}): {} {difference}",
+                    block[4 * j + i]
+                );
+                assert!((product[(i, 0)] - difference).abs() < 1e-9);
+            }
+        }
+    };
+    check(&mut flow, 0.0);
+    check(&mut flow, 2.5);
+    // Uphill: the gradient at z = (5, 5) points away from the minimum at (1, 1), and so does m.
+    let mut state = [5.0, 5.0, 1.0, 1.0];
+    let mut f = slope_at(&mut flow, 4.0, &state);
+    assert!(flow.accepted(0, 4.0, &mut state, &mut f) && state[2..] == [0.0, 0.0]);
+    assert_eq!(
+        f,
+        slope_at(&mut flow, 4.0, &state),
+        "the slope told after a restart is that of its limit"
+    );
+    check(&mut flow, 4.0);
+    check(&mut flow, 5.0);
 }

@@ -53,7 +53,10 @@ fn methods(dim: usize) -> Vec<Case> {
 }
 
 fn counts(equations: Squares, z0: &[f64]) -> Vec<(&'static str, Counts)> {
-    let gtol = GradNorm { gtol: 1e-9 };
+    let gtol = GradNorm {
+        gtol: 1e-9,
+        relative: false,
+    };
     let slope = LossSlope {
         loss_slope_tol: 1e-5,
         settle_fraction: 0.98,

@@ -100,7 +100,7 @@ fn main() -> Result<(), FlowError> {
     let rk4 = methods::named("rk4").ok_or_else(|| FlowError("rk4 is there".into()))?;
     let problems: Vec<Problem> = problems::named("brusselator").into_iter().collect();
     let contenders: [&dyn Contender; 2] = [&heun, &*rk4];
-    for row in work_precision(&problems, &contenders, &[1e-4, 1e-6, 1e-8])? {
+    for row in work_precision(&problems, &contenders, &[1e-4, 1e-6, 1e-8]) {
         println!("{} {} {:e} {:e} {}", row.problem, row.solver, row.tolerance, row.error, row.work.evaluations);
     }
     Ok(())

@@ -80,7 +80,9 @@ pub(super) type Count = (&'static str, &'static str, fn(&EncodedRow) -> u32);
 /// Datasets of reals: name, long name, value.
 pub(super) const REALS: [Real; 6] = [
     ("loss", "loss at z", |row| row.loss),
-    ("loss_initial", "loss at z0", |row| row.loss_initial),
+    ("loss_initial", "loss where the integration starts", |row| {
+        row.loss_initial
+    }),
     ("grad_norm", "norm of the gradient of what is minimized, at z", |row| {
         row.grad_norm
     }),

@@ -6,7 +6,8 @@ use crate::{History, Status, Tolerance};
 /// Accepts when the scaled error is 1 or less; h_next = h safety error^-alpha error_before^beta.
 ///
 /// alpha = 0.7/p and beta = 0.4/p with p the order. Hairer & Wanner, Solving ODEs II, 2nd ed., eq. IV.2.43c; Gustafsson,
-/// ACM Trans. Math. Softw. 17, 533 (1991). After a rejection the step grows no further in the same attempt.
+/// ACM Trans. Math. Softw. 17, 533 (1991). After a rejection the step grows no further in the same attempt. Panics with a
+/// method that has no estimate of its error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pi {
     /// What the error is measured by; the stepper scales it, this finds the first step.
@@ -41,6 +42,10 @@ impl StepController for Pi {
 
     fn judge(&self, seen: &Evidence, past: &History) -> Verdict {
         let order = f64::from(seen.order);
+        assert!(
+            !seen.error.is_nan(),
+            "error control needs a method with an estimate of its error"
+        );
         // An error of exactly zero would ask for an infinite step.
         let error = seen.error.max(1e-10);
         if seen.usable && error <= 1.0 {

@@ -12,9 +12,9 @@ pub struct Trust {
     /// The first step; without it 30/kappa, kappa the curvature along the first gradient: a step that does not depend on the
     /// scales of latents and loss. 30 by trial on three decoders of handwritten digits; 3 to 100 cost at most a tenth more.
     pub h0: Option<f64>,
-    /// The largest step; beyond it 1/h is lost in rounding.
+    /// The largest step, in units of the first; beyond it 1/h is lost in rounding.
     pub h_max: f64,
-    /// The smallest step, below which the lane gives up.
+    /// The smallest step, in units of the first, below which the lane gives up.
     pub h_min: f64,
 }
 
@@ -45,13 +45,13 @@ impl StepController for Trust {
         if seen.usable && falls {
             let damping = (1.0 - (2.0 * seen.ratio() - 1.0).powi(3)).max(1.0 / 3.0);
             return Verdict::Accept {
-                h_next: (seen.h / damping).min(self.h_max),
+                h_next: (seen.h / damping).min(self.h_max * past.h_first),
                 t_step: seen.h,
                 forced: false,
             };
         }
         let h_next = seen.h / 2f64.powi(1 + past.rejected_in_a_row.min(500) as i32);
-        if h_next < self.h_min {
+        if h_next < self.h_min * past.h_first {
             return Verdict::GiveUp(if seen.usable {
                 Status::StepTooSmall
             } else {

@@ -46,6 +46,9 @@ impl Scheme {
     }
 }
 
+/// The smallest step that diffsol takes, for a horizon of 1 or more: its own default.
+const MIN_TIMESTEP: f64 = 1e-13;
+
 /// How samples are integrated.
 #[derive(Clone, Copy)]
 pub struct Integration<'a> {
@@ -59,7 +62,7 @@ pub struct Integration<'a> {
     pub stop: &'a [&'a dyn Terminator],
     /// The horizon, finite.
     pub t_end: f64,
-    /// Accepted steps per sample at most.
+    /// Steps attempted per sample at most.
     pub max_steps: u32,
     /// Times at which the sink is told of a state, ascending; empty: at the end of every step.
     pub at: &'a [f64],
@@ -107,14 +110,18 @@ fn one(
     sink: &mut dyn ResultSink,
 ) -> Result<(), FlowError> {
     let equations = Equations::new(Lane::new(flow, how.curvature), z0.to_vec());
-    let problem = OdeBuilder::<M>::new()
+    let mut problem = OdeBuilder::<M>::new()
         .rtol(how.tolerance.rtol)
         .atol([how.tolerance.atol])
         .build_from_eqn(equations)
         .map_err(|error| FlowError(error.to_string()))?;
+    // diffsol counts these over the whole integration, however long; here `max_steps` bounds it.
+    problem.ode_options.max_nonlinear_solver_failures = usize::MAX;
+    // It is absolute, and there is no natural unit of time.
+    problem.ode_options.min_timestep = MIN_TIMESTEP.min(MIN_TIMESTEP * how.t_end);
     let mut run = Run::new(&problem.eqn, how, sample, z0);
     type Solver = FaerLU<f64>;
-    let ending = run.start().unwrap_or_else(|| match how.scheme {
+    let ending = run.start(sink).unwrap_or_else(|| match how.scheme {
         Scheme::Tsit45 => run.step_on(problem.tsit45(), sink),
         Scheme::TrBdf2 => run.step_on(problem.tr_bdf2::<Solver>(), sink),
         Scheme::Esdirk34 => run.step_on(problem.esdirk34::<Solver>(), sink),
@@ -156,11 +163,14 @@ impl<'a, 'f> Run<'a, 'f> {
     }
 
     /// Looks at the initial state; an ending where the sample is done there.
-    fn start(&mut self) -> Option<Ending> {
+    fn start(&mut self, sink: &mut dyn ResultSink) -> Option<Ending> {
         let z = self.z.clone();
-        let stopped = self.arrive(0.0, &z);
-        self.loss_initial = self.loss;
-        stopped
+        self.loss_initial = self.equations.lane().eval(0.0, &z).loss;
+        let ending = self.arrive(0.0, &z);
+        if self.how.at.first() == Some(&0.0) && ending.as_ref().is_none_or(|ending| ending.status.is_success()) {
+            self.say(0.0, &z, sink);
+        }
+        ending
     }
 
     /// Takes over the state at the end of a step; an ending where the sample is done there.
@@ -169,11 +179,9 @@ impl<'a, 'f> Run<'a, 'f> {
         let values = lane.eval(t, z);
         if !values.usable() {
             let failed = values.failed;
-            (self.loss, self.grad_sq) = if self.loss_initial.is_nan() {
-                (values.loss, values.grad_sq)
-            } else {
-                (self.loss, self.grad_sq)
-            };
+            if t == 0.0 {
+                (self.loss, self.grad_sq) = (values.loss, values.grad_sq);
+            }
             return Some(Ending::plain(if failed {
                 Status::DecoderFailed
             } else {
@@ -188,6 +196,7 @@ impl<'a, 'f> Run<'a, 'f> {
             t_end: self.how.t_end,
             grad_sq: self.grad_sq,
             loss: self.loss,
+            loss_initial: self.loss_initial,
             edm: f64::NAN,
             past: &self.history,
         };
@@ -209,12 +218,15 @@ impl<'a, 'f> Run<'a, 'f> {
             Err(error) => return self.gave_up(&error.to_string()),
         };
         loop {
-            if self.taken.steps >= self.how.max_steps {
+            if self.taken.steps.saturating_add(self.taken.rejected) >= self.how.max_steps {
                 return Ending::plain(Status::MaxSteps);
             }
             let stepped = solver.step();
             let told = solver.get_statistics();
-            self.taken.rejected = (told.number_of_error_test_failures + told.number_of_nonlinear_solver_fails) as u32;
+            // A first failure to converge brings a new Jacobian and no shorter step.
+            let again = told.number_of_linear_solver_setups_from_first_convergence_fail;
+            let failed = told.number_of_error_test_failures + told.number_of_nonlinear_solver_fails;
+            self.taken.rejected = failed.saturating_sub(again) as u32;
             self.taken.factorizations = told.number_of_linear_solver_setups as u32;
             let reached = match stepped {
                 Ok(reason) => reason == OdeSolverStopReason::TstopReached,
@@ -224,6 +236,9 @@ impl<'a, 'f> Run<'a, 'f> {
             let before = self.t;
             let state = solver.state();
             let after = if reached { self.how.t_end } else { state.t };
+            if after <= before {
+                return Ending::plain(Status::StepTooSmall);
+            }
             let ending = self.arrive(after, state.y.inner().col_as_slice(0));
             if ending.as_ref().is_some_and(|ending| !ending.status.is_success()) {
                 return Ending::plain(ending.map_or(Status::NotFinite, |ending| ending.status));
@@ -285,28 +300,29 @@ impl<'a, 'f> Run<'a, 'f> {
         S: OdeSolverMethod<'a, Equations<'f>>,
         'f: 'a,
     {
-        let mut say = |t: f64, z: &[f64]| {
-            let mut lane = self.equations.lane();
-            let values = lane.eval(t, z);
-            let step = StepRecord {
-                sample: self.sample,
-                t,
-                loss: values.loss,
-                grad_norm: values.grad_sq.sqrt(),
-            };
-            sink.stepped(&step, z);
-        };
         if self.how.at.is_empty() {
-            return say(self.t, &self.z);
+            return self.say(self.t, &self.z, sink);
         }
-        let started = |t: f64| t > before || (before == 0.0 && t == 0.0);
-        for &t in self.how.at.iter().filter(|&&t| started(t) && t <= self.t) {
+        for &t in self.how.at.iter().filter(|&&t| t > before && t <= self.t) {
             let inside: Option<V> = if t < self.t { solver.interpolate(t).ok() } else { None };
             match inside {
-                Some(z) => say(t, z.inner().col_as_slice(0)),
-                None => say(t, &self.z),
+                Some(z) => self.say(t, z.inner().col_as_slice(0), sink),
+                None => self.say(t, &self.z, sink),
             }
         }
+    }
+
+    /// Tells the sink of the state `z` at time `t`.
+    fn say(&self, t: f64, z: &[f64], sink: &mut dyn ResultSink) {
+        let mut lane = self.equations.lane();
+        let values = lane.eval(t, z);
+        let step = StepRecord {
+            sample: self.sample,
+            t,
+            loss: values.loss,
+            grad_norm: values.grad_sq.sqrt(),
+        };
+        sink.stepped(&step, z);
     }
 
     /// Hands the sample over.

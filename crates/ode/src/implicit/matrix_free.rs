@@ -3,6 +3,7 @@
 //! For states too long for a d x d matrix per lane. The system is solved only as well as the step deserves: to the forcing
 //! term of Eisenstat & Walker, SIAM J. Sci. Comput. 17, 16 (1996), choice 2.
 
+use super::distance::distances;
 use super::secant::dot;
 use crate::columns::{column, column_mut};
 use crate::{Curvature, Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Trial, Work, hermite};
@@ -12,7 +13,7 @@ use faer::Mat;
 const GAMMA: f64 = 0.9;
 const ALPHA: f64 = 2.0;
 const FORCING: [f64; 2] = [1e-6, 0.5];
-/// Relative residual at which the estimated distance to the minimum is good to a few percent.
+/// The part of f^T H^-1 f that may be in doubt where the distance to the minimum is told.
 pub(super) const DISTANCE: f64 = 0.1;
 
 /// Batched conjugate gradients for (H + shift I) s = f with H = -df/dz, each lane with its own shift and end.
@@ -27,18 +28,46 @@ pub struct ConjugateGradients {
     lanes: Vec<usize>,
     t: Vec<f64>,
     rr: Vec<f64>,
+    /// f^T s, which rises to f^T (H + shift I)^-1 f, and the factor of r^T r in the bound of what it still lacks.
+    energy: Vec<f64>,
+    bound: Vec<f64>,
     good: Vec<bool>,
 }
 
 /// One lane's system.
 #[derive(Clone, Copy)]
 pub struct System {
-    /// The lane, and its column in the batch.
+    /// The column in the batch; the lane is that of the column.
     pub lane: usize,
     /// Added to the diagonal of H.
     pub shift: f64,
-    /// |residual| over |f| at which it is solved.
-    pub residual: f64,
+    /// When it is solved.
+    pub until: Until,
+}
+
+/// When a system is solved.
+#[derive(Clone, Copy)]
+pub enum Until {
+    /// |residual| over |f| is at most this.
+    Residual(f64),
+    /// f^T s lacks at most the part `part` of itself, by an upper bound that `least`, a positive lower bound of the
+    /// eigenvalues of H + shift I, allows: Gauss-Radau quadrature, Golub & Meurant, Matrices, Moments and Quadrature with
+    /// Applications (2010), section 12; the recurrence is that of Meurant & Tichy, Numer. Algorithms 62, 163 (2013).
+    Energy {
+        /// The part.
+        part: f64,
+        /// The bound.
+        least: f64,
+    },
+}
+
+impl Until {
+    fn first_bound(self) -> f64 {
+        match self {
+            Until::Residual(_) => f64::INFINITY,
+            Until::Energy { least, .. } => 1.0 / least,
+        }
+    }
 }
 
 impl ConjugateGradients {
@@ -55,6 +84,8 @@ impl ConjugateGradients {
             lanes: Vec::with_capacity(lanes),
             t: Vec::with_capacity(lanes),
             rr: vec![0.0; lanes],
+            energy: vec![0.0; lanes],
+            bound: vec![f64::INFINITY; lanes],
             good: vec![false; lanes],
         }
     }
@@ -64,7 +95,16 @@ impl ConjugateGradients {
         self.good[lane].then(|| self.s.col_as_slice(lane))
     }
 
-    /// Solves the systems at the states and slopes of `from`; at most d products for each.
+    /// An upper bound of f^T (H + shift I)^-1 f, tight by the part asked for, of a system solved until [`Until::Energy`].
+    pub fn quadratic_form(&self, column: usize) -> f64 {
+        if self.good[column] {
+            self.energy[column] + self.bound[column] * self.rr[column]
+        } else {
+            f64::NAN
+        }
+    }
+
+    /// Solves the systems at the states and slopes of `from`; at most d products for each, or 3 d for a bound.
     pub fn solve(
         &mut self,
         flow: &mut dyn Flow,
@@ -79,14 +119,13 @@ impl ConjugateGradients {
             self.r.col_as_slice_mut(lane).copy_from_slice(column(from.f, lane));
             self.p.col_as_slice_mut(lane).copy_from_slice(column(from.f, lane));
             self.rr[lane] = dot(column(from.f, lane), column(from.f, lane));
+            (self.energy[lane], self.bound[lane]) = (0.0, system.until.first_bound());
             self.good[lane] = self.rr[lane].is_finite();
         }
         let mut active: Vec<System> = systems.to_vec();
-        for _ in 0..dim {
-            active.retain(|system| {
-                let f = column(from.f, system.lane);
-                self.good[system.lane] && self.rr[system.lane].sqrt() > system.residual * dot(f, f).sqrt()
-            });
+        for iteration in 0..3 * dim {
+            active.retain(|system| iteration < dim || matches!(system.until, Until::Energy { .. }));
+            active.retain(|system| self.good[system.lane] && !self.solved(system, column(from.f, system.lane)));
             if active.is_empty() {
                 break;
             }
@@ -94,6 +133,15 @@ impl ConjugateGradients {
             active.retain(|system| self.advance(system));
         }
         Ok(())
+    }
+
+    /// Whether the system of a lane with slope `f` is solved.
+    fn solved(&self, system: &System, f: &[f64]) -> bool {
+        let lane = system.lane;
+        match system.until {
+            Until::Residual(part) => self.rr[lane].sqrt() <= part * dot(f, f).sqrt(),
+            Until::Energy { part, .. } => self.bound[lane] * self.rr[lane] <= part * self.energy[lane],
+        }
     }
 
     /// jv = (df/dz) p of the active lanes.
@@ -107,7 +155,7 @@ impl ConjugateGradients {
         self.lanes.clear();
         self.t.clear();
         for (i, system) in active.iter().enumerate() {
-            self.lanes.push(system.lane);
+            self.lanes.push(from.lanes[system.lane]);
             self.t.push(from.t[system.lane]);
             self.v.as_mut().col_mut(i).copy_from(self.p.col(system.lane));
             self.z.as_mut().col_mut(i).copy_from(from.z.col(system.lane));
@@ -168,6 +216,7 @@ impl ConjugateGradients {
             return false;
         }
         let step = self.rr[lane] / curvature;
+        self.energy[lane] += step * self.rr[lane];
         let (s, r) = (self.s.col_as_slice_mut(lane), self.r.col_as_slice_mut(lane));
         for i in 0..s.len() {
             s[i] += step * p[i];
@@ -176,6 +225,10 @@ impl ConjugateGradients {
         let rr = dot(self.r.col_as_slice(lane), self.r.col_as_slice(lane));
         let beta = rr / self.rr[lane];
         self.rr[lane] = rr;
+        if let Until::Energy { least, .. } = system.until {
+            let ahead = self.bound[lane] - step;
+            self.bound[lane] = ahead / (least * ahead + beta);
+        }
         let (p, r) = (self.p.col_as_slice_mut(lane), self.r.col_as_slice(lane));
         p.iter_mut().zip(r).for_each(|(p, r)| *p = r + beta * *p);
         true
@@ -247,26 +300,34 @@ impl Stepper for MatrixFreeEuler {
         distance: &mut [Distance],
         work: &mut [Work],
     ) -> Result<(), FlowError> {
-        self.systems.clear();
-        for &lane in from.lanes {
-            if self.lanes[lane].expired {
-                self.systems.push(System {
-                    lane,
-                    shift: 0.0,
-                    residual: DISTANCE,
-                });
-            }
-        }
-        self.solver.solve(flow, &from, &self.systems, work)?;
-        for system in &self.systems {
-            let lane = &mut self.lanes[system.lane];
-            lane.expired = false;
-            let solution = self.solver.solution(system.lane);
-            lane.distance = Distance {
-                edm: solution.map_or(f64::NAN, |s| 0.5 * dot(s, column(from.f, system.lane))),
-                fresh: true,
-                ..lane.distance
+        let expired: Vec<usize> = from
+            .lanes
+            .iter()
+            .copied()
+            .filter(|&lane| self.lanes[lane].expired)
+            .collect();
+        if !expired.is_empty() {
+            let gathered = |of: crate::Cols<'_>| Mat::from_fn(of.nrows(), expired.len(), |r, b| of[(r, expired[b])]);
+            let (z, f) = (gathered(from.z), gathered(from.f));
+            let t: Vec<f64> = expired.iter().map(|&lane| from.t[lane]).collect();
+            let at = Start {
+                lanes: &expired,
+                t: &t,
+                h: &t,
+                z: z.as_ref(),
+                f: f.as_ref(),
             };
+            let mut edm = vec![f64::NAN; expired.len()];
+            distances(flow, &at, &mut edm, work)?;
+            for (&lane, edm) in expired.iter().zip(edm) {
+                let lane = &mut self.lanes[lane];
+                lane.expired = false;
+                lane.distance = Distance {
+                    edm,
+                    fresh: true,
+                    ..lane.distance
+                };
+            }
         }
         self.systems.clear();
         let new = |lane: &Lane| lane.before.is_nan() && lane.distance.curvature.is_nan();
@@ -274,7 +335,7 @@ impl Stepper for MatrixFreeEuler {
             self.systems.push(System {
                 lane,
                 shift: 0.0,
-                residual: 1.0,
+                until: Until::Residual(1.0),
             });
         }
         let to = (&mut self.curvature[..], work);
@@ -316,7 +377,7 @@ impl Stepper for MatrixFreeEuler {
             self.systems.push(System {
                 lane: index,
                 shift: 1.0 / from.h[index],
-                residual: lane.forcing,
+                until: Until::Residual(lane.forcing),
             });
         }
         self.solver.solve(flow, &from, &self.systems, work)?;

@@ -7,5 +7,5 @@ mod secant;
 
 pub use distance::{DENSE, distances};
 pub use linear_euler::LinearEuler;
-pub use matrix_free::{ConjugateGradients, MatrixFreeEuler, System};
+pub use matrix_free::{ConjugateGradients, MatrixFreeEuler, System, Until};
 pub use secant::{damped_bfgs, scaled_bfgs};

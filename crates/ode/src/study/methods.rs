@@ -99,7 +99,7 @@ fn ptc() -> Box<dyn Contender> {
             steady(
                 Box::new(stepper),
                 Box::new(Trust::default()),
-                Box::new(GradNorm { gtol }),
+                Box::new(GradNorm { gtol, relative: false }),
             )
         },
     })

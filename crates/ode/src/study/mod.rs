@@ -204,29 +204,26 @@ pub fn error_of(problem: &Problem, goal: Goal, z: &[f64]) -> f64 {
     )
 }
 
-/// Every contender on every problem that suits it, at every tolerance, a row each.
-pub fn work_precision(
-    problems: &[Problem],
-    contenders: &[&dyn Contender],
-    tolerances: &[f64],
-) -> Result<Vec<Row>, FlowError> {
+/// Every contender on every problem that suits it, at every tolerance, a row each; a flow that cannot go on at all is a row
+/// with status [`Status::SolveFailed`].
+pub fn work_precision(problems: &[Problem], contenders: &[&dyn Contender], tolerances: &[f64]) -> Vec<Row> {
     let mut rows = Vec::new();
     for problem in problems {
         for contender in contenders.iter().filter(|contender| contender.suits(problem)) {
             for &tolerance in tolerances {
-                rows.push(row(problem, *contender, tolerance)?);
+                rows.push(row(problem, *contender, tolerance));
             }
         }
     }
-    Ok(rows)
+    rows
 }
 
-fn row(problem: &Problem, contender: &dyn Contender, tolerance: f64) -> Result<Row, FlowError> {
+fn row(problem: &Problem, contender: &dyn Contender, tolerance: f64) -> Row {
     let mut cpu = f64::INFINITY;
-    let mut solved = None;
+    let mut solved = Err(FlowError("no run was made".into()));
     for _ in 0..REPEATS {
         let start = cpu_seconds();
-        solved = Some(contender.solve(problem, tolerance)?);
+        solved = contender.solve(problem, tolerance);
         let took = cpu_seconds() - start;
         cpu = cpu.min(took);
         // Its time is plain enough.
@@ -234,13 +231,19 @@ fn row(problem: &Problem, contender: &dyn Contender, tolerance: f64) -> Result<R
             break;
         }
     }
-    let solution = solved.ok_or_else(|| FlowError("no run was made".into()))?;
+    let solution = solved.unwrap_or_else(|error| Solution {
+        status: Status::SolveFailed,
+        message: Some(error.to_string()),
+        t: f64::NAN,
+        z: vec![f64::NAN; problem.z0.len()],
+        work: Work::default(),
+    });
     let error = if solution.status.is_success() {
         error_of(problem, contender.goal(), &solution.z)
     } else {
         f64::NAN
     };
-    Ok(Row {
+    Row {
         problem: problem.name.clone(),
         solver: contender.name().to_owned(),
         goal: contender.goal(),
@@ -250,7 +253,7 @@ fn row(problem: &Problem, contender: &dyn Contender, tolerance: f64) -> Result<R
         error,
         work: solution.work,
         cpu,
-    })
+    }
 }
 
 /// Time of the processor that this thread has used.

@@ -20,6 +20,8 @@ pub struct Quadratic {
     pub sample: Vec<usize>,
     /// A sample whose evaluation always fails.
     pub broken: Option<usize>,
+    /// The lower bound of the eigenvalues that is told; 0 for none.
+    pub least: f64,
 }
 
 impl Quadratic {
@@ -28,6 +30,7 @@ impl Quadratic {
             eigenvalues: eigenvalues.to_vec(),
             sample: vec![0; lanes],
             broken: None,
+            least: 0.0,
         }
     }
 }
@@ -107,6 +110,10 @@ impl Flow for Quadratic {
 
     fn structure(&self, _curvature: Curvature) -> Structure {
         Structure::NegativeSemidefinite
+    }
+
+    fn least_curvature(&self) -> f64 {
+        self.least
     }
 }
 
