@@ -147,8 +147,9 @@ fn the_distance_is_exact_with_a_jacobian_and_a_close_upper_bound_without() {
         println!("{dim} {condition:e}: {} of {exact}, {:?}", edm[0], work[0]);
         assert_eq!(work[0].jacobians, u32::from(least == 0.0));
         let ratio = edm[0] / exact;
+        // Cholesky's shift of d eps is 3e-6 of an eigenvalue of 1e-8.
         let right = if least == 0.0 {
-            (ratio - 1.0).abs() < 1e-7
+            (ratio - 1.0).abs() < 3e-6
         } else {
             (1.0 - 1e-6..=1.1).contains(&ratio)
         };

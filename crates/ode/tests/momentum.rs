@@ -275,7 +275,7 @@ fn the_jacobian_of_the_second_order_flow_is_its_derivative() {
         flow.eval(at, values, &mut work).expect("the test flow never fails");
         f.col_as_slice(0).to_vec()
     };
-    let mut check = |flow: &mut Momentum<Quadratic>, t: f64| {
+    let check = |flow: &mut Momentum<Quadratic>, t: f64| {
         let state = [0.3, -0.7, 0.2, 0.5];
         let z = faer::Mat::from_fn(4, 1, |i, _| state[i]);
         let at = Point {
