@@ -2,6 +2,9 @@
 //!
 //! A datum y is encoded by integrating dz/dt = -grad_z l(y, D(z; theta)) from z0 to its steady state, or to a horizon.
 
+#[doc = include_str!("../SOLVERS.md")]
+pub mod which_solver {}
+
 mod batch;
 mod encoder;
 mod gradient_flow;
