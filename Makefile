@@ -32,17 +32,8 @@ solvers: setup ## Print the table of solvers: what each costs and reaches on 40 
 	cargo build --release
 	@$(VENV)/bin/python datasets/solvers.py target/release/gfe
 
-STEADY := target/steady
-
-steady: setup ## Print what ptc costs on real and hard decoders, Fashion-MNIST among them, and where it stops
-	cargo build --release
+steady: setup ## Print what ptc costs on real and hard decoders, and where it stops
 	cargo test --release --test steady -- --nocapture --test-threads 1
-	test -f target/datasets/fashion-test.h5 || bash datasets/fetch.sh fashion
-	@mkdir -p $(STEADY)
-	target/release/gfe train datasets/mnist.toml --set data.input=target/datasets/fashion-train.h5:/images -o $(STEADY)/fashion.safetensors --force
-	for flags in "" "--t-end inf" "--t-end inf --edm-tol 0 --gtol 1e-5"; do \
-	    target/release/gfe encode target/datasets/fashion-test.h5:/images -m $(STEADY)/fashion.safetensors -o $(STEADY)/fashion.h5 --rows 0..200 --force $$flags; \
-	done
 
 test: setup ## Check the format, lint, run every test and build the documentation
 	cargo fmt --all --check
