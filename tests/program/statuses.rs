@@ -67,7 +67,10 @@ fn every_status_comes_with_its_sentence() {
     check(Status::HorizonReached, digits("--solver euler --t-end 1 --steps 2"));
     check(Status::MaxSteps, digits("--max-steps 2"));
     // At z0 = 0 such an error allows no step that moves the clock.
-    check(Status::StepTooSmall, digits("--solver tsit45 --rtol 1e-13 --atol 1e-300"));
+    check(
+        Status::StepTooSmall,
+        digits("--solver tsit45 --rtol 1e-13 --atol 1e-300"),
+    );
     check(Status::Stagnated, digits("--gtol 0 --edm-tol 0"));
     // Squares of the logits from a far start: their sum overflows.
     check(Status::NotFinite, digits("--loss mse --z0 fill=1e200"));

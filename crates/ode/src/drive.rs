@@ -1,7 +1,7 @@
 //! The integration loop: admit, attempt, judge, retire.
 
-use crate::control::{Evidence, First, StepController, Verdict};
-use crate::first::first_steps;
+use crate::control::{Evidence, StepController, Verdict};
+use crate::first::{first_steps, scale_first_steps};
 use crate::state::State;
 use crate::stop::Terminator;
 use crate::{Distance, End, Flow, FlowError, History, Span, Start, Status, Stepper, Trial, Work};
@@ -203,20 +203,6 @@ fn prepare(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> R
         }
         if !doubtful {
             return Ok(());
-        }
-    }
-}
-
-/// Sets the first step of lanes whose controller left it to the curvature.
-fn scale_first_steps(state: &mut State, method: &Method<'_>) {
-    let First::Scaled(factor) = method.controller.first() else {
-        return;
-    };
-    for lane in 0..state.live {
-        if state.h[lane].is_nan() {
-            let curvature = state.distance[lane].curvature;
-            let h = factor / curvature;
-            state.h[lane] = if h > 0.0 && h.is_finite() { h } else { factor };
         }
     }
 }

@@ -65,6 +65,20 @@ pub(crate) fn first_steps(
     Ok(())
 }
 
+/// Sets the first step of lanes whose controller left it to the curvature.
+pub(crate) fn scale_first_steps(state: &mut State, method: &Method<'_>) {
+    let First::Scaled(factor) = method.controller.first() else {
+        return;
+    };
+    for lane in 0..state.live {
+        if state.h[lane].is_nan() {
+            let curvature = state.distance[lane].curvature;
+            let h = factor / curvature;
+            state.h[lane] = if h > 0.0 && h.is_finite() { h } else { factor };
+        }
+    }
+}
+
 /// `values` in the norm of the tolerances at `z`.
 fn norm(tolerance: Tolerance, values: &[f64], z: &[f64]) -> f64 {
     tolerance.ratio(values, z, z)

@@ -80,16 +80,19 @@ pub trait Stepper: Lanewise {
     /// Order of consistency.
     fn order(&self) -> u32;
     /// Brings what the step needs at its start, a Jacobian for instance, and tells what that says of the distance to the
-    /// minimum, per live lane.
+    /// minimum, per live lane. By default: nothing, and nothing.
     fn prepare(
         &mut self,
-        flow: &mut dyn Flow,
-        from: Start<'_>,
+        _flow: &mut dyn Flow,
+        _from: Start<'_>,
         distance: &mut [Distance],
-        work: &mut [Work],
-    ) -> Result<(), FlowError>;
+        _work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        distance.fill(Distance::UNKNOWN);
+        Ok(())
+    }
     /// What `prepare` kept for `lane` from an earlier point is not to be used again.
-    fn expire(&mut self, lane: usize);
+    fn expire(&mut self, _lane: usize) {}
     /// Attempts a step of size `from.h` in every live lane.
     fn attempt(
         &mut self,
@@ -99,12 +102,16 @@ pub trait Stepper: Lanewise {
         work: &mut [Work],
     ) -> Result<(), FlowError>;
     /// The scaled error of every attempted step (1 or less is fine, see [`Tolerance`](crate::Tolerance)), now that the
-    /// slopes at its end are known; NaN where the method has no estimate.
-    fn assess(&mut self, from: Start<'_>, end: End<'_>, ratio: &mut [f64]);
+    /// slopes at its end are known; NaN where the method has no estimate, as by default.
+    fn assess(&mut self, _from: Start<'_>, _end: End<'_>, ratio: &mut [f64]) {
+        ratio.fill(f64::NAN);
+    }
     /// The step of `lane` was accepted.
-    fn accepted(&mut self, lane: usize);
-    /// The state at the fraction `theta` of an accepted step, `[d]`.
-    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]);
+    fn accepted(&mut self, _lane: usize) {}
+    /// The state at the fraction `theta` of an accepted step, `[d]`; by default [`hermite`].
+    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
+        hermite(span, theta, z);
+    }
 }
 
 /// Cubic Hermite interpolation between the ends of a step.

@@ -4,8 +4,7 @@ mod support;
 
 use gfe_ode::control::{Evidence, First, StepController, Verdict};
 use gfe_ode::{
-    Distance, End, Flow, FlowError, History, Lanewise, Method, Next, Queue, Span, Start, Status, Stepper, Trial, Work,
-    hermite, integrate,
+    Flow, FlowError, History, Lanewise, Method, Next, Queue, Start, Status, Stepper, Trial, Work, integrate,
 };
 use support::{Kept, Numbers, Quadratic};
 
@@ -29,19 +28,6 @@ impl Stepper for Shift {
         1
     }
 
-    fn prepare(
-        &mut self,
-        _flow: &mut dyn Flow,
-        _from: Start<'_>,
-        distance: &mut [Distance],
-        _work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        distance.fill(Distance::UNKNOWN);
-        Ok(())
-    }
-
-    fn expire(&mut self, _lane: usize) {}
-
     fn attempt(
         &mut self,
         _flow: &mut dyn Flow,
@@ -55,16 +41,6 @@ impl Stepper for Shift {
             to.z[(0, b)] = from.z[(0, b)] + from.h[b];
         }
         Ok(())
-    }
-
-    fn assess(&mut self, _from: Start<'_>, _end: End<'_>, ratio: &mut [f64]) {
-        ratio.fill(f64::NAN);
-    }
-
-    fn accepted(&mut self, _lane: usize) {}
-
-    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
-        hermite(span, theta, z);
     }
 }
 

@@ -3,9 +3,7 @@
 use gfe_ode::control::{Fixed, Grid};
 use gfe_ode::problems::{self, Problem};
 use gfe_ode::study::{Batched, Contender, Goal, Parts, methods, work_precision};
-use gfe_ode::{
-    Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Trial, Values, Work, hermite,
-};
+use gfe_ode::{Flow, FlowError, Lanewise, Point, Start, Stepper, Trial, Values, Work};
 
 /// z1 = z + (h/2) (f(t, z) + f(t + h, z + h f(t, z))), for one lane.
 struct Heun {
@@ -21,19 +19,6 @@ impl Stepper for Heun {
     fn order(&self) -> u32 {
         2
     }
-
-    fn prepare(
-        &mut self,
-        _flow: &mut dyn Flow,
-        _from: Start<'_>,
-        distance: &mut [Distance],
-        _work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        distance.fill(Distance::UNKNOWN);
-        Ok(())
-    }
-
-    fn expire(&mut self, _lane: usize) {}
 
     fn attempt(
         &mut self,
@@ -68,16 +53,6 @@ impl Stepper for Heun {
         to.solved.fill(!failed[0]);
         Ok(())
     }
-
-    fn assess(&mut self, _from: Start<'_>, _end: End<'_>, ratio: &mut [f64]) {
-        ratio.fill(f64::NAN);
-    }
-
-    fn accepted(&mut self, _lane: usize) {}
-
-    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
-        hermite(span, theta, z);
-    }
 }
 
 fn main() -> Result<(), FlowError> {
@@ -101,7 +76,10 @@ fn main() -> Result<(), FlowError> {
     let problems: Vec<Problem> = problems::named("brusselator").into_iter().collect();
     let contenders: [&dyn Contender; 2] = [&heun, &*rk4];
     for row in work_precision(&problems, &contenders, &[1e-4, 1e-6, 1e-8]) {
-        println!("{} {} {:e} {:e} {}", row.problem, row.solver, row.tolerance, row.error, row.work.evaluations);
+        println!(
+            "{} {} {:e} {:e} {}",
+            row.problem, row.solver, row.tolerance, row.error, row.work.evaluations
+        );
     }
     Ok(())
 }

@@ -6,9 +6,7 @@ mod semi_implicit;
 mod tsit5;
 
 use crate::columns::column;
-use crate::{
-    Distance, End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Tolerance, Trial, Values, Work, hermite,
-};
+use crate::{End, Flow, FlowError, Lanewise, Point, Span, Start, Stepper, Tolerance, Trial, Values, Work, hermite};
 use faer::Mat;
 
 pub use euler::EULER;
@@ -119,19 +117,6 @@ impl Stepper for RungeKutta {
         self.tableau.order
     }
 
-    fn prepare(
-        &mut self,
-        _flow: &mut dyn Flow,
-        _from: Start<'_>,
-        distance: &mut [Distance],
-        _work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        distance.fill(Distance::UNKNOWN);
-        Ok(())
-    }
-
-    fn expire(&mut self, _lane: usize) {}
-
     fn attempt(
         &mut self,
         flow: &mut dyn Flow,
@@ -197,8 +182,6 @@ impl Stepper for RungeKutta {
         }
         self.err = err;
     }
-
-    fn accepted(&mut self, _lane: usize) {}
 
     fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
         let Some(dense) = self.tableau.dense else {

@@ -4,7 +4,7 @@
 //! friction, and the position follows with the new velocity.
 
 use crate::columns::{column, column_mut};
-use crate::{Distance, End, Flow, FlowError, Lanewise, Span, Start, Stepper, Trial, Work, hermite};
+use crate::{Flow, FlowError, Lanewise, Start, Stepper, Trial, Work};
 
 /// m1 = (m + h force) / (1 + h c(t + h)), z1 = z + h m1, for dz/dt = m, dm/dt = force - c(t) m.
 pub struct SemiImplicit {
@@ -30,19 +30,6 @@ impl Stepper for SemiImplicit {
         1
     }
 
-    fn prepare(
-        &mut self,
-        _flow: &mut dyn Flow,
-        _from: Start<'_>,
-        distance: &mut [Distance],
-        _work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        distance.fill(Distance::UNKNOWN);
-        Ok(())
-    }
-
-    fn expire(&mut self, _lane: usize) {}
-
     fn attempt(
         &mut self,
         flow: &mut dyn Flow,
@@ -67,15 +54,5 @@ impl Stepper for SemiImplicit {
             }
         }
         Ok(())
-    }
-
-    fn assess(&mut self, _from: Start<'_>, _end: End<'_>, ratio: &mut [f64]) {
-        ratio.fill(f64::NAN);
-    }
-
-    fn accepted(&mut self, _lane: usize) {}
-
-    fn interpolate(&self, span: &Span<'_>, theta: f64, z: &mut [f64]) {
-        hermite(span, theta, z);
     }
 }

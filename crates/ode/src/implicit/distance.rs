@@ -1,11 +1,14 @@
 //! The estimated distance to the minimum where lanes stand.
 
-use super::matrix_free::{ConjugateGradients, DISTANCE, System, Until};
+use super::conjugate_gradients::{ConjugateGradients, System, Until};
 use crate::columns::column;
 use crate::{Cholesky, Curvature, Flow, FlowError, Point, Start, Work};
 
 /// The longest state for which a Jacobian is made: beyond it products with it are cheaper, and its memory matters.
 pub const DENSE: usize = 128;
+
+/// The part of f^T H^-1 f that may be in doubt.
+const DISTANCE: f64 = 0.1;
 
 /// The longest state for which a Jacobian is made where nothing but all of it tells the distance.
 const LONGEST: usize = 4096;
