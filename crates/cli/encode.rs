@@ -26,6 +26,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// A setting is taken from its flag, else --set, else the run file, else what the model file records of its training,
 /// else the default.
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Arguments {
     /// Input: FILE.h5 or FILE.h5:/DATASET; the first axis counts samples.
     input: Option<String>,
@@ -49,13 +50,14 @@ pub struct Arguments {
     /// ptc: start at the linear regression of codes on data that the model file holds; the horizon stays tied to z0.
     #[arg(long)]
     warm_start: bool,
-    /// Write D(z) too, in the data's own units.
+    /// Write D(z) too: values as the decoder was fitted to, the input times its scale.
     #[arg(long)]
     reconstruction: bool,
     /// Write time, loss and gradient norm of every accepted step too.
     #[arg(long)]
     trace: bool,
-    /// Write latents, loss and gradient norm at these times instead, as in --trace-at 0,10,100.
+    /// Write latents, loss and gradient norm at these times up to each row's end, as in --trace-at 0,10,100; not ptc, whose
+    /// steps lead to the end alone.
     #[arg(long, value_name = "T,T,...", value_delimiter = ',', conflicts_with = "trace")]
     trace_at: Vec<f64>,
     /// Pass a dataset with one value per sample through, such as labels; may be repeated.
@@ -224,6 +226,12 @@ impl Job {
                 expected: shape.data,
             });
         }
+        let trace = settings.get("encode.trace")?.unwrap_or(false);
+        let trace_at = trace_at(&settings, &method)?;
+        if trace && !trace_at.is_empty() {
+            let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
+            return Err(CliError::Usage(text.into()));
+        }
         let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..=1.0).contains(&number), "between 0 and 1");
         let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
@@ -231,8 +239,8 @@ impl Job {
             z0: method.z0(samples, shape.latent)?,
             warm_start,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
-            trace: settings.get("encode.trace")?.unwrap_or(false),
-            trace_at: trace_at(&settings, &method)?,
+            trace,
+            trace_at,
             keep: keep
                 .iter()
                 .map(|name| input.coordinate(name))

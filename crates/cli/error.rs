@@ -34,6 +34,8 @@ pub enum CliError {
     SameFile { output: String },
     #[error("{output} is a folder or a device: name a file for the output")]
     NotAFile { output: String },
+    #[error("{0}")]
+    Folder(String),
     #[error("{what} needs {bytes} bytes of memory, which there are not: make it smaller")]
     Memory { what: &'static str, bytes: usize },
     #[error("stdout cannot be written: {0}")]
@@ -56,7 +58,7 @@ impl CliError {
             CliError::Train(TrainError::NothingUsable { .. }) => 65,
             CliError::Train(TrainError::Diverged { .. }) => 1,
             CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
-            CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } => 73,
+            CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } | CliError::Folder(_) => 73,
             CliError::Memory { .. } => 71,
             CliError::Stdout(_) => 74,
             CliError::Decoder(_) | CliError::Config(_) => 78,

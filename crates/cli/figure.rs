@@ -51,7 +51,33 @@ fn range(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
     let (least, most) = values.fold((f64::INFINITY, 0.0f64), |(least, most), value| {
         (least.min(value), most.max(value))
     });
-    (most > 0.0).then(|| least / 1.5..most * 1.5)
+    // A decade at the least, so that there are ticks.
+    let margin = if most / least < 4.0 { 4.0 } else { 1.5 };
+    (most > 0.0).then(|| least / margin..most * margin)
+}
+
+/// Dark enough on white, and far enough from each other.
+const COLORS: [RGBColor; 9] = [
+    RGBColor(0, 0, 0),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 60, 150),
+    RGBColor(130, 90, 44),
+    RGBColor(150, 140, 0),
+    RGBColor(90, 60, 190),
+    RGBColor(220, 30, 50),
+];
+
+/// The same color for a solver in every figure; those from outside share one.
+fn color_of(name: &str) -> RGBColor {
+    let known = gfe_ode::study::methods::all()
+        .iter()
+        .position(|method| method.name() == name);
+    known
+        .and_then(|place| COLORS.get(place))
+        .copied()
+        .unwrap_or(RGBColor(110, 110, 110))
 }
 
 fn draw<X, Y>(title: &str, [x_name, y_name]: [&str; 2], lines: &[Line], (x, y): (X, Y)) -> Result<String, CliError>
@@ -76,8 +102,10 @@ where
             .build_cartesian_2d(x, y)
             .map_err(failed)?;
         let short = |value: &f64| {
-            if (0.01..1e4).contains(value) {
-                format!("{value}")
+            // Ticks are sums of steps, with the rounding of those.
+            let rounded = (value * 1e3).round() / 1e3;
+            if *value == 0.0 || (0.01..1e4).contains(value) {
+                format!("{rounded}")
             } else {
                 format!("{value:.0e}")
             }
@@ -88,8 +116,8 @@ where
             .y_label_formatter(&short)
             .draw()
             .map_err(failed)?;
-        for (i, line) in lines.iter().enumerate() {
-            let color = Palette99::pick(i).to_rgba();
+        for line in lines {
+            let color = color_of(&line.name);
             let drawn =
                 chart.draw_series(LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2));
             drawn

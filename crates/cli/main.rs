@@ -35,7 +35,7 @@ enum Command {
     Encode(encode::Arguments),
     /// Train a decoder on its own encodings.
     Train(train::Arguments),
-    /// Decode codes: D(z) in the data's own units.
+    /// Decode codes: D(z), values as the decoder was fitted to, the input times its scale.
     Decode(decode::Arguments),
     /// Tell what a file is: encoded or decoded samples, a model, a run file, or HDF5 data.
     Inspect(inspect::Arguments),

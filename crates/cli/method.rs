@@ -55,7 +55,7 @@ impl Method {
         } else {
             (
                 |tau| tau > 0.0 && tau.is_finite(),
-                "positive and finite (`inf` is for ptc)",
+                "positive and finite, as in --t-end 1e4 (`inf` is for ptc)",
             )
         };
         let t_end = settings.number("method.t_end", 1e4, range)?;

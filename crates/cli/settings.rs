@@ -138,12 +138,17 @@ impl Settings {
                 section(other.name) == section(key.name) && self.applies(other).is_none() && other.name != choice
             });
             let nearest = nearest(&short(key.name), usable.map(|other| short(other.name)));
-            return Err(origin.error(format!(
-                "`{}` does not apply to {} {made}, only to {}; the nearest that does is `{nearest}`",
+            let mut text = format!(
+                "`{}` does not apply to {} {made}, only to {}",
                 short(key.name),
                 short(choice),
-                values.join(" and "),
-            )));
+                values.join(", "),
+            );
+            // A key that merely shares some letters would lead astray.
+            if likeness(&short(key.name), &nearest) > 0.9 {
+                text += &format!("; the nearest that does is `{nearest}`");
+            }
+            return Err(origin.error(text));
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ pub struct Summary {
     units: u64,
     most_units: u64,
     forced: u64,
+    /// Rows that succeeded with a larger loss than they started with.
+    risen: usize,
     shared: Work,
     /// What the solver said of failures: row and message, the first [`MESSAGES`].
     messages: Vec<(usize, String)>,
@@ -50,7 +52,14 @@ impl Summary {
                 self.worst_loss = self.worst_loss.max(record.loss);
                 self.grad_norm += record.grad_norm;
                 self.worst_grad_norm = self.worst_grad_norm.max(record.grad_norm);
-                self.worst_edm = self.worst_edm.max(record.edm);
+                // A distance that is not known is no small one.
+                let known = !self.worst_edm.is_nan() && !record.edm.is_nan();
+                self.worst_edm = if known {
+                    self.worst_edm.max(record.edm)
+                } else {
+                    f64::NAN
+                };
+                self.risen += usize::from(record.loss > record.loss_initial);
             }
             self.evaluations += u64::from(record.work.evaluations);
             self.forced += u64::from(record.work.forced);
@@ -62,8 +71,6 @@ impl Summary {
     /// Counts the work that all rows share.
     pub fn share(&mut self, work: Work) {
         self.shared += work;
-        self.units += work.units();
-        self.evaluations += u64::from(work.evaluations);
     }
 
     /// The work that all rows share and no row counts.
@@ -111,6 +118,7 @@ impl Summary {
             "units_per_sample": self.units as f64 / rows,
             "units_worst": self.most_units,
             "forced_steps": self.forced,
+            "loss_risen": self.risen,
             "units_shared": self.shared.units(),
             "shared_work": self.shared_json(),
             "seconds": seconds,
@@ -140,6 +148,12 @@ impl Summary {
                 "gradient norm: mean {:.1e}, worst {:.1e}",
                 self.grad_norm / succeeded,
                 self.worst_grad_norm
+            );
+        }
+        if self.risen > 0 {
+            eprintln!(
+                "{} rows end with a larger loss than they started with: their steps are too long, raise `steps` or take another solver",
+                self.risen
             );
         }
         if self.forced > 0 {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 /// The run file has the sections `decoder`, `data`, `method` and `train`; flags and --set win over it.
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Arguments {
     /// Run file (TOML).
     config: PathBuf,

@@ -6,32 +6,30 @@ use crate::problem::{check_tolerance, method, named};
 use crate::{output, progress};
 use clap::Args;
 use gfe_io::{Column, Table, Values, write_tables, write_whole};
+use gfe_ode::problems::Problem;
 use gfe_ode::study::{Contender, Goal, Measure, Row, methods, profiles, work_precision};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// A tolerance is rtol, with atol in the problem's own proportion, for solvers with error control. For euler and rk4, of
-/// order p, it makes 10 tolerance^(-1/p) equal steps, 100,000 at most; ptc stops at that part of its first gradient norm, amd where the loss
-/// falls by less than that part of the first loss per step. Explicit solvers are left out on stiff problems, and ptc and
-/// amd where nothing is minimized.
 #[derive(Args)]
 pub struct Arguments {
     /// Problems, see `gfe problem list`. Default: all.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
     problems: Vec<String>,
-    /// Solvers. Default: all.
-    #[arg(long, value_delimiter = ',')]
+    /// Solvers. Default: all. Explicit ones are left out on stiff problems, and ptc and amd where nothing is minimized.
+    #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
     solvers: Vec<String>,
-    /// Tolerances. Default: 1e-3, 1e-4, ..., 1e-10.
-    #[arg(long, value_delimiter = ',')]
+    /// Tolerances, 1e-13 or more; `gfe problem run --help` says what one means to each solver. Default: 1e-3, 1e-4, ...,
+    /// 1e-10.
+    #[arg(long, value_name = "TOL,TOL,...", value_delimiter = ',')]
     tolerances: Vec<f64>,
-    /// Output file.
+    /// Output file: the runs, and the points of the performance profiles, in groups.
     #[arg(short, long)]
     output: PathBuf,
-    /// Draw the figures into this folder.
+    /// Draw the figures into this folder, which is made if it is not there.
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
-    /// Overwrite the output file.
+    /// Overwrite the output file and figures.
     #[arg(long)]
     force: bool,
 }
@@ -50,12 +48,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     };
     let tolerances = match &arguments.tolerances[..] {
         [] => (3..=10).map(|digits| 10f64.powi(-digits)).collect(),
-        given => given.to_vec(),
+        given => {
+            let mut unique = given.to_vec();
+            unique.sort_by(|a, b| b.total_cmp(a));
+            unique.dedup();
+            unique
+        }
     };
     tolerances
         .iter()
         .try_for_each(|&tolerance| check_tolerance(tolerance))?;
     output::check(&arguments.output, arguments.force, &[])?;
+    if let Some(folder) = &arguments.plot {
+        prepare(folder, &problems, arguments.force)?;
+    }
     let contenders: Vec<&dyn Contender> = solvers.iter().map(|solver| &**solver).collect();
     let bar = progress::bar(problems.len() as u64, "problems");
     let mut rows = Vec::new();
@@ -85,13 +91,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     }
     let failed = rows.iter().filter(|row| !row.status.is_success());
     for row in failed.clone() {
-        let said = row.message.as_deref().unwrap_or("");
+        let said = row.message.as_deref().unwrap_or(row.status.advice());
+        let status = row.status.name();
         eprintln!(
-            "{} by {} at {:e}: {} {said}",
-            row.problem,
-            row.solver,
-            row.tolerance,
-            row.status.name()
+            "{} by {} at {:e}: {status}: {said}",
+            row.problem, row.solver, row.tolerance
         );
     }
     eprintln!(
@@ -100,7 +104,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         rows.len(),
         failed.count()
     );
-    Ok(ExitCode::SUCCESS)
+    // Failures are results too, unless there is nothing else.
+    Ok(ExitCode::from(u8::from(
+        rows.iter().all(|row| !row.status.is_success()),
+    )))
 }
 
 fn table(rows: &[Row]) -> Table {
@@ -126,7 +133,7 @@ fn table(rows: &[Row]) -> Table {
         ),
         column(
             "error",
-            "largest error of a component, of its largest size",
+            "largest |z_i - w_i| / s_i over the components i at the end, with w the reference solution at t_end or the minimizer and s_i the largest |w_i| along the exported trajectory",
             reals(&|row| row.error),
         ),
         column(
@@ -136,7 +143,7 @@ fn table(rows: &[Row]) -> Table {
         ),
         column(
             "units",
-            "work in evaluations of the slope's cost",
+            "work: an evaluation, a vjp and a jvp per direction 1, a second-order product 2; a Jacobian is d jvps",
             Values::Integers(rows.iter().map(|row| row.work.units() as i64).collect()),
         ),
         column(
@@ -162,6 +169,11 @@ fn table(rows: &[Row]) -> Table {
         ),
         column("steps", "accepted steps", counts(&|row| row.work.steps)),
         column("rejected", "rejected steps", counts(&|row| row.work.rejected)),
+        column(
+            "forced",
+            "steps taken although none passed the test",
+            counts(&|row| row.work.forced),
+        ),
     ];
     Table {
         name: "runs".into(),
@@ -169,6 +181,10 @@ fn table(rows: &[Row]) -> Table {
         ..Table::default()
     }
 }
+
+/// What a profile counts.
+const PROFILE: &str = "Dolan & More (2002): a test is a problem and an error of 1e-2, 1e-4, 1e-6 or 1e-8 that some solver reaches; \
+                       a solver's cost there is the least of its runs with at most that error";
 
 /// The performance profiles of one measure, where there are any: points of all solvers one after another.
 fn profile(rows: &[Row], goal: Goal, measure: Measure) -> Option<Table> {
@@ -185,6 +201,7 @@ fn profile(rows: &[Row], goal: Goal, measure: Measure) -> Option<Table> {
     let fractions = curves.iter().flat_map(|curve| curve.fractions.clone());
     Some(Table {
         name: format!("profile_{}_{}", goal.name(), measure.name()),
+        attributes: vec![("about".into(), PROFILE.into())],
         columns: vec![
             Column::new("solver", "solver", &dims, Values::Texts(solvers.collect())),
             Column::new(
@@ -204,39 +221,76 @@ fn profile(rows: &[Row], goal: Goal, measure: Measure) -> Option<Table> {
     })
 }
 
+/// Error against work on a problem.
+fn figure_of(problem: &str, goal: Goal, measure: Measure) -> String {
+    format!("{problem}_{}_{}.svg", goal.name(), measure.name())
+}
+
+/// Performance profiles.
+fn profile_of(goal: Goal, measure: Measure) -> String {
+    format!("profile_{}_{}.svg", goal.name(), measure.name())
+}
+
+const GOALS: [Goal; 2] = [Goal::Trajectory, Goal::Minimizer];
+
+/// Makes the folder of the figures; fails where one of them stands there and may not be replaced.
+fn prepare(folder: &Path, problems: &[Problem], force: bool) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| CliError::Folder(format!("the folder {} cannot be made: {error}", folder.display())))?;
+    for (goal, measure) in GOALS
+        .iter()
+        .flat_map(|goal| Measure::ALL.map(|measure| (*goal, measure)))
+    {
+        let of_problems = problems.iter().map(|problem| figure_of(&problem.name, goal, measure));
+        for name in of_problems.chain([profile_of(goal, measure)]) {
+            output::check(&folder.join(name), force, &[])?;
+        }
+    }
+    Ok(())
+}
+
 fn draw(folder: &Path, rows: &[Row]) -> Result<(), CliError> {
-    std::fs::create_dir_all(folder).map_err(|error| CliError::Figure(format!("{}: {error}", folder.display())))?;
     let save = |name: String, svg: String| write_whole(&folder.join(name), svg.as_bytes());
     let mut problems: Vec<&str> = rows.iter().map(|row| row.problem.as_str()).collect();
     problems.dedup();
-    for problem in problems {
-        for measure in [Measure::Evaluations, Measure::Factorizations, Measure::Cpu] {
-            let lines = lines(rows, problem, measure);
-            let axes = [measure.name(), "error"];
-            if let Some(svg) = figure::lines(problem, axes, &lines)? {
-                save(format!("{problem}_{}.svg", measure.name()), svg)?;
+    for (goal, measure) in GOALS
+        .iter()
+        .flat_map(|goal| Measure::ALL.map(|measure| (*goal, measure)))
+    {
+        let work = if measure == Measure::Cpu {
+            "cpu (s)"
+        } else {
+            measure.name()
+        };
+        for problem in &problems {
+            let lines = lines(rows, (problem, goal), measure);
+            let error = if goal == Goal::Minimizer {
+                "error against the minimizer"
+            } else {
+                "error at t_end"
+            };
+            if let Some(svg) = figure::lines(problem, [work, error], &lines)? {
+                save(figure_of(problem, goal, measure), svg)?;
             }
         }
-    }
-    for goal in [Goal::Trajectory, Goal::Minimizer] {
-        for measure in Measure::ALL {
-            let curves = profiles(rows, goal, measure).into_iter();
-            let lines: Vec<Line> = curves
-                .map(|curve| figure::steps(curve.solver, &curve.ratios, &curve.fractions))
-                .collect();
-            let title = format!("{}: {}", goal.name(), measure.name());
-            if let Some(svg) = figure::profile(&title, &lines)? {
-                save(format!("profile_{}_{}.svg", goal.name(), measure.name()), svg)?;
-            }
+        let curves = profiles(rows, goal, measure).into_iter();
+        let lines: Vec<Line> = curves
+            .filter(|curve| !curve.ratios.is_empty())
+            .map(|curve| figure::steps(curve.solver, &curve.ratios, &curve.fractions))
+            .collect();
+        let title = format!("{}: {work}", goal.name());
+        // A single solver is always its own best.
+        if let Some(svg) = figure::profile(&title, &lines)?.filter(|_| lines.len() > 1) {
+            save(profile_of(goal, measure), svg)?;
         }
     }
     Ok(())
 }
 
 /// Error against a measure on one problem, a line per solver.
-fn lines(rows: &[Row], problem: &str, measure: Measure) -> Vec<Line> {
+fn lines(rows: &[Row], (problem, goal): (&str, Goal), measure: Measure) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    for row in rows.iter().filter(|row| row.problem == problem) {
+    for row in rows.iter().filter(|row| row.problem == problem && row.goal == goal) {
         if lines.last().is_none_or(|line| line.name != row.solver) {
             lines.push(Line {
                 name: row.solver.clone(),

@@ -57,8 +57,11 @@ fn the_same_command_gives_the_same_bytes_and_json_tells_what_the_file_holds() {
     let mean = read(&one, "loss").iter().sum::<f64>() / 40.0;
     assert!((told["loss_mean"].as_f64().expect("a number") - mean).abs() < 1e-12);
     // The decoder at the common z0 is shared by all rows and counted in none.
-    let shared = told["shared_work"]["evaluations"].as_f64().expect("a number");
-    let evaluations = (read(&one, "evaluations").iter().sum::<f64>() + shared) / 40.0;
+    assert_eq!(
+        (&told["units_shared"], &told["shared_work"]["jvps"]),
+        (&21.into(), &20.into())
+    );
+    let evaluations = read(&one, "evaluations").iter().sum::<f64>() / 40.0;
     assert!((told["evaluations_per_sample"].as_f64().expect("a number") - evaluations).abs() < 1e-9);
 }
 

@@ -27,10 +27,10 @@ fn problems_and_tables_are_read_by_xarray() {
     works(&[&["work-precision", "-o", &work, "--plot", &figures], &some[..]].concat());
     python("tests/check_studies.py", &[&problems, &work]);
     for name in [
-        "mlp_evaluations",
-        "robertson_cpu",
+        "mlp_trajectory_evaluations",
+        "mlp_minimizer_units",
+        "robertson_trajectory_factorizations",
         "profile_trajectory_cpu",
-        "profile_minimizer_units",
     ] {
         let figure =
             std::fs::read_to_string(format!("{figures}/{name}.svg")).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -38,6 +38,20 @@ fn problems_and_tables_are_read_by_xarray() {
     }
     fails(&["problem", "export", &problems], 73, &["--force"]);
     fails(&["work-precision", "-o", &work], 73, &["--force"]);
+    let other = folder.path("other.h5");
+    let again = ["work-precision", "-o", &other, "--problems", "mlp", "--plot", &figures];
+    fails(&again, 73, &["mlp_", "--force"]);
+    fails(&["work-precision", "-o", &other, "--plot", &work], 73, &["folder"]);
+    let unsuited = [
+        "work-precision",
+        "-o",
+        &other,
+        "--problems",
+        "robertson",
+        "--solvers",
+        "rk4",
+    ];
+    fails(&unsuited, 2, &["none of these solvers"]);
 }
 
 #[test]

@@ -194,7 +194,11 @@ pub(crate) fn lay_out_reconstruction(
         builder.chunk(chunk).shuffle().deflate(1).fletcher32()
     };
     let decoded = builder.shape(shape).create("reconstruction")?;
-    text(&decoded, "long_name", "decoded z, in the data's own units")?;
+    text(
+        &decoded,
+        "long_name",
+        "decoded z, in units of the input times its scale",
+    )?;
     attachments.attach(file, "reconstruction", &used)
 }
 

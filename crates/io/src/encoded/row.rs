@@ -66,7 +66,7 @@ pub struct EncodedRows<'a> {
     pub z: Cols<'a>,
     /// Initial latents, `[d, rows]`; needed where the layout has them.
     pub z0: Option<Cols<'a>>,
-    /// Reconstructions in the data's own units, `[D, rows]`; needed where the layout has them.
+    /// Reconstructions in units of the input times its scale, `[D, rows]`; needed where the layout has them.
     pub reconstruction: Option<Cols<'a>>,
     /// States on the way of each row; needed where the layout has traces.
     pub traces: Option<&'a [Vec<TracePoint>]>,
@@ -86,9 +86,13 @@ pub(super) const REALS: [Real; 6] = [
     ("grad_norm", "norm of the gradient of what is minimized, at z", |row| {
         row.grad_norm
     }),
-    ("edm", "estimated distance to the minimum", |row| row.edm),
+    (
+        "edm",
+        "estimated distance to the minimum, (D/2) g^T (H + I/t_end)^-1 g, in units of the log likelihood",
+        |row| row.edm,
+    ),
     ("chi2", "chi-squared at z", |row| row.chi2),
-    ("t", "flow time reached", |row| row.t),
+    ("t", "flow time reached; for ptc the sum of its steps", |row| row.t),
 ];
 /// Datasets of counts: name, long name, value.
 pub(super) const COUNTS: [Count; 10] = [
