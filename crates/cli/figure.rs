@@ -21,7 +21,8 @@ pub fn lines(title: &str, axes: [&str; 2], lines: &[Line]) -> Result<Option<Stri
     let (Some(x), Some(y)) = (range(points().map(|p| p.0)), range(points().map(|p| p.1))) else {
         return Ok(None);
     };
-    draw(title, axes, lines, (x.log_scale(), y.log_scale())).map(Some)
+    let style = (SeriesLabelPosition::LowerLeft, 2);
+    draw((title, axes), lines, (x.log_scale(), y.log_scale()), style).map(Some)
 }
 
 /// Performance profiles: fractions against ratios.
@@ -31,7 +32,20 @@ pub fn profile(title: &str, lines: &[Line]) -> Result<Option<String>, CliError> 
         return Ok(None);
     };
     let axes = ["ratio to the best", "fraction of tests"];
-    draw(title, axes, lines, ((1.0..end.max(2.0)).log_scale(), 0.0..1.05)).map(Some)
+    let end = end.max(2.0);
+    // The fraction reached last holds for every larger ratio.
+    let extended = |line: &Line| Line {
+        name: line.name.clone(),
+        points: line
+            .points
+            .iter()
+            .copied()
+            .chain(line.points.last().map(|last| (end, last.1)))
+            .collect(),
+    };
+    let lines: Vec<Line> = lines.iter().map(extended).collect();
+    let style = (SeriesLabelPosition::LowerRight, 0);
+    draw((title, axes), &lines, ((1.0..end).log_scale(), 0.0..1.05), style).map(Some)
 }
 
 /// A line that rises in steps, to the fraction at each ratio.
@@ -80,7 +94,12 @@ fn color_of(name: &str) -> RGBColor {
         .unwrap_or(RGBColor(110, 110, 110))
 }
 
-fn draw<X, Y>(title: &str, [x_name, y_name]: [&str; 2], lines: &[Line], (x, y): (X, Y)) -> Result<String, CliError>
+fn draw<X, Y>(
+    (title, [x_name, y_name]): (&str, [&str; 2]),
+    lines: &[Line],
+    (x, y): (X, Y),
+    (legend_at, point_size): (SeriesLabelPosition, u32),
+) -> Result<String, CliError>
 where
     X: AsRangedCoord<Value = f64>,
     Y: AsRangedCoord<Value = f64>,
@@ -118,8 +137,9 @@ where
             .map_err(failed)?;
         for line in lines {
             let color = color_of(&line.name);
-            let drawn =
-                chart.draw_series(LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2));
+            let drawn = chart.draw_series(
+                LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(point_size),
+            );
             drawn
                 .map_err(failed)?
                 .label(line.name.as_str())
@@ -127,7 +147,7 @@ where
         }
         let mut legend = chart.configure_series_labels();
         let legend = legend.background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3));
-        legend.position(SeriesLabelPosition::LowerLeft).draw().map_err(failed)?;
+        legend.position(legend_at).draw().map_err(failed)?;
         area.present().map_err(failed)?;
     }
     Ok(svg)
