@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod error;
 mod figure;
+mod flags;
 mod inspect;
 mod keys;
 mod method;
@@ -17,6 +18,7 @@ mod settings;
 mod summary;
 mod train;
 mod work_precision;
+mod z0;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;

@@ -2,10 +2,9 @@
 
 use crate::error::CliError;
 use crate::settings::Settings;
-use faer::Mat;
-use gfe_encode::{Amd, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Start, Steps, Trace};
-use gfe_io::{H5Input, InputPath};
-use gfe_model::{DatasetSource, Decoder, LossKind, TargetsMut};
+use crate::z0::Z0;
+use gfe_encode::{Amd, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Steps, Trace};
+use gfe_model::{Decoder, LossKind};
 use gfe_ode::control::{Decrease, Grid, Trust};
 use gfe_ode::diffsol::Scheme;
 use gfe_ode::implicit::DENSE;
@@ -116,29 +115,7 @@ impl Method {
 
     /// The initial latents; a file must hold `[samples, latent]` values.
     pub fn z0(&self, samples: usize, latent: usize) -> Result<Z0, CliError> {
-        if let Some(value) = self.z0.strip_prefix("fill=") {
-            let value = value.parse().ok().filter(|value: &f64| value.is_finite());
-            let wrong = || CliError::Usage(format!("z0 is {}: say fill=C with a number C", self.z0));
-            return Ok(Z0::Rule(Start::Fill(value.ok_or_else(wrong)?)));
-        }
-        match self.z0.as_str() {
-            "zeros" => Ok(Z0::Rule(Start::Fill(0.0))),
-            "uniform" => Ok(Z0::Rule(Start::Uniform { seed: self.z0_seed })),
-            path if path.contains(":/") => {
-                let input = H5Input::open(&InputPath::parse(path), Some(1.0))?;
-                let (rows, values) = (input.shape().samples, input.shape().values());
-                if (rows, values) == (samples, latent) {
-                    return Ok(Z0::File(Box::new(input)));
-                }
-                let found = format!("z0 is {path} of shape [{rows}, {values}]");
-                Err(CliError::BadData(format!(
-                    "{found}: [{samples}, {latent}] is needed, a row per row of the input"
-                )))
-            }
-            other => Err(CliError::Usage(format!(
-                "z0 is {other}: say zeros, fill=C, uniform or FILE:/DATASET"
-            ))),
-        }
+        Z0::open(&self.z0, self.z0_seed, (samples, latent))
     }
 
     /// The settings as they stand, without those that change no number.
@@ -382,42 +359,4 @@ fn amd(settings: &Settings) -> Result<Amd, CliError> {
         loss_slope_tol: settings.number("method.loss_slope_tol", default.loss_slope_tol, TOLERANCE)?,
         settle_fraction: settings.number("method.settle_fraction", default.settle_fraction, fraction)?,
     })
-}
-
-/// Initial latents by row.
-pub enum Z0 {
-    /// By a rule.
-    Rule(Start),
-    /// From a file.
-    File(Box<H5Input>),
-}
-
-impl Z0 {
-    /// The value of every component of every row, where there is one.
-    pub fn constant(&self) -> Option<f64> {
-        match self {
-            Z0::Rule(Start::Fill(value)) => Some(*value),
-            _ => None,
-        }
-    }
-
-    /// z0 of the given rows, `[latent, rows]`.
-    pub fn read(&mut self, rows: &[usize], latent: usize) -> Result<Mat<f64>, CliError> {
-        let mut z0 = Mat::zeros(latent, rows.len());
-        match self {
-            Z0::Rule(start) => {
-                for (column, &row) in rows.iter().enumerate() {
-                    start.write(row, z0.col_as_slice_mut(column));
-                }
-            }
-            Z0::File(input) => input.read(
-                rows,
-                TargetsMut {
-                    y: z0.as_mut(),
-                    w: None,
-                },
-            )?,
-        }
-        Ok(z0)
-    }
 }

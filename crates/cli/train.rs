@@ -1,7 +1,8 @@
 //! `gfe train`: a decoder from data, by a run file.
 
-use crate::encode::{MethodFlags, scale};
+use crate::encode::scale;
 use crate::error::CliError;
+use crate::flags::MethodFlags;
 use crate::method::Method;
 use crate::model::{dense, tensors};
 use crate::settings::Settings;

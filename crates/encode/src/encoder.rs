@@ -5,8 +5,9 @@
 //! across the edges of blocks, reading and writing happen while others compute, and memory is bounded by the blocks in
 //! flight.
 
-use crate::gradient_flow::{GradientFlow, Origin};
+use crate::gradient_flow::GradientFlow;
 use crate::measure::Measure;
+use crate::origin::Origin;
 use crate::solver::Integrator;
 use crate::stream::{Desk, Feed, Stream, Word};
 use crate::{Rate, Solver};

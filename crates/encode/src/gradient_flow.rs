@@ -5,77 +5,16 @@
 //! the forward pass left at a lane's last point is kept, so that products there need no further pass.
 
 use crate::batch::{Batch, Engine};
+use crate::data::Data;
+use crate::origin::Origin;
 use crate::rate::Rate;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
-use gfe_model::{Cols, ColsMut, Decoder, Loss, Targets};
+use gfe_model::{Cols, ColsMut, Decoder, Loss};
 use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Structure, Values, Work};
 
 /// Tangent columns in one product: enough to fill it, few enough to stay in cache.
 const TANGENT_COLUMNS: usize = 512;
-
-/// Where a flow finds the datum of a sample.
-pub trait Data {
-    /// Copies the datum of `sample` into `y` `[D]`, and its weights into `w` `[D]` where it has any (false: it has none).
-    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool;
-    /// Where the flow of `sample` belongs, `[d]`, if it does not start there (false: it does).
-    fn anchor(&self, _sample: usize, _z0: &mut [f64]) -> bool {
-        false
-    }
-}
-
-/// A block in memory; column b is sample b.
-impl Data for Targets<'_> {
-    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool {
-        y.iter_mut()
-            .zip(self.y.col(sample).iter())
-            .for_each(|(to, from)| *to = *from);
-        let Some(weights) = self.w else { return false };
-        w.iter_mut()
-            .zip(weights.col(sample).iter())
-            .for_each(|(to, from)| *to = *from);
-        true
-    }
-}
-
-/// D and its Jacobian at a latent where many samples start.
-pub struct Origin {
-    /// The latent, `[d]`.
-    pub z: Vec<f64>,
-    /// dD/dz there, `[D, d]`.
-    pub jacobian: Mat<f64>,
-    /// What it cost.
-    pub work: Work,
-}
-
-impl Origin {
-    /// Computes them, for one forward pass and d products; `None` where the decoder has no tangents or fails there.
-    pub fn new(decoder: Box<dyn Decoder>, params: &[f64], z: &[f64]) -> Result<Option<Origin>, FlowError> {
-        let shape = decoder.shape();
-        if decoder.tangent().is_none() {
-            return Ok(None);
-        }
-        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent);
-        let mut batch = engine.batch(2);
-        for b in 0..2 {
-            batch.z.col_as_slice_mut(b).copy_from_slice(z);
-        }
-        if !(engine.forward(&mut batch, 0, 2)? && engine.tangents(&batch, 2)?) {
-            return Ok(None);
-        }
-        let jacobian = engine.x_dot.as_ref().subcols(0, shape.latent).to_owned();
-        let work = Work {
-            evaluations: 1,
-            jvps: shape.latent as u32,
-            ..Work::default()
-        };
-        Ok(Some(Origin {
-            z: z.to_vec(),
-            jacobian,
-            work,
-        }))
-    }
-}
 
 /// The gradient flow of a decoder, a loss and the data of the lanes.
 pub struct GradientFlow<'a> {

@@ -6,9 +6,11 @@
 pub mod which_solver {}
 
 mod batch;
+mod data;
 mod encoder;
 mod gradient_flow;
 mod measure;
+mod origin;
 mod rate;
 mod solver;
 mod start;
@@ -16,8 +18,10 @@ mod stream;
 pub mod train;
 mod warm_start;
 
+pub use data::Data;
 pub use encoder::{Block, Encoded, Encoding, Order, Record, Trace, TracePoint, encode, encode_blocks};
-pub use gradient_flow::{Data, GradientFlow, Origin};
+pub use gradient_flow::GradientFlow;
+pub use origin::Origin;
 pub use rate::Rate;
 pub use solver::{Amd, ErrorControl, Ptc, Solver, Steps};
 pub use start::Start;

@@ -1,8 +1,8 @@
 //! What is measured at the codes of a finished block: the estimated distance to the minimum, chi-squared, D(z).
 
 use crate::GradientFlow;
+use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding};
-use crate::gradient_flow::Data;
 use faer::Mat;
 use gfe_ode::implicit::distances;
 use gfe_ode::{Flow, FlowError, Lanewise, Point, Start, Values, Work};

@@ -1,7 +1,7 @@
 //! What the workers of one encoding share: the samples of the blocks in flight and their results.
 
+use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding, Record, Shared, Trace, TracePoint};
-use crate::gradient_flow::Data;
 use crate::measure::Measure;
 use faer::Mat;
 use gfe_model::Loss;

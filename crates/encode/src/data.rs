@@ -1,0 +1,27 @@
+//! The data of the samples, wherever they lie.
+
+use gfe_model::Targets;
+
+/// Where a flow finds the datum of a sample.
+pub trait Data {
+    /// Copies the datum of `sample` into `y` `[D]`, and its weights into `w` `[D]` where it has any (false: it has none).
+    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool;
+    /// Where the flow of `sample` belongs, `[d]`, if it does not start there (false: it does).
+    fn anchor(&self, _sample: usize, _z0: &mut [f64]) -> bool {
+        false
+    }
+}
+
+/// A block in memory; column b is sample b.
+impl Data for Targets<'_> {
+    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool {
+        y.iter_mut()
+            .zip(self.y.col(sample).iter())
+            .for_each(|(to, from)| *to = *from);
+        let Some(weights) = self.w else { return false };
+        w.iter_mut()
+            .zip(weights.col(sample).iter())
+            .for_each(|(to, from)| *to = *from);
+        true
+    }
+}

@@ -1,0 +1,45 @@
+//! What is computed once for all samples that start at the same latent.
+
+use crate::batch::Engine;
+use faer::Mat;
+use gfe_model::Decoder;
+use gfe_ode::{FlowError, Work};
+
+/// D and its Jacobian at a latent where many samples start.
+pub struct Origin {
+    /// The latent, `[d]`.
+    pub z: Vec<f64>,
+    /// dD/dz there, `[D, d]`.
+    pub jacobian: Mat<f64>,
+    /// What it cost.
+    pub work: Work,
+}
+
+impl Origin {
+    /// Computes them, for one forward pass and d products; `None` where the decoder has no tangents or fails there.
+    pub fn new(decoder: Box<dyn Decoder>, params: &[f64], z: &[f64]) -> Result<Option<Origin>, FlowError> {
+        let shape = decoder.shape();
+        if decoder.tangent().is_none() {
+            return Ok(None);
+        }
+        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent);
+        let mut batch = engine.batch(2);
+        for b in 0..2 {
+            batch.z.col_as_slice_mut(b).copy_from_slice(z);
+        }
+        if !(engine.forward(&mut batch, 0, 2)? && engine.tangents(&batch, 2)?) {
+            return Ok(None);
+        }
+        let jacobian = engine.x_dot.as_ref().subcols(0, shape.latent).to_owned();
+        let work = Work {
+            evaluations: 1,
+            jvps: shape.latent as u32,
+            ..Work::default()
+        };
+        Ok(Some(Origin {
+            z: z.to_vec(),
+            jacobian,
+            work,
+        }))
+    }
+}
