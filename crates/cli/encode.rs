@@ -304,7 +304,7 @@ impl Job {
             let start = warm_start.map(|warm| warm.starts(y.as_ref()));
             Ok(Some(Block { y, w: None, z0, start }))
         };
-        let (mut summary, mut row) = (Summary::default(), rows.start);
+        let (mut summary, mut row) = (Summary::new(method.anchors()), rows.start);
         let bar = progress::bar(rows.len() as u64, "samples");
         let shared = encode_blocks(&encoding, &model.params, next, |block, encoded| {
             summary.add(&encoded, row);

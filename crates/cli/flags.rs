@@ -21,7 +21,7 @@ pub struct MethodFlags {
     /// ptc: bound on the estimated distance to the minimum; 0 leaves gtol alone. Default: 1e-3.
     #[arg(long)]
     edm_tol: Option<f64>,
-    /// Bound on the gradient norm; for mse in units of the loss at the start. Default: 1e-9.
+    /// Bound on the gradient norm; for mse in units of the loss of D(z) = 0. Default: 1e-9.
     #[arg(long)]
     gtol: Option<f64>,
     /// Steps attempted per sample at most (not euler, rk4). Default: 1000 for ptc, else 100000.

@@ -20,7 +20,9 @@ pub struct Summary {
     units: u64,
     most_units: u64,
     forced: u64,
-    /// Rows that succeeded with a larger loss than they started with.
+    /// Whether the solver minimizes something else than the loss alone, which may then rise.
+    anchored: bool,
+    /// Rows that succeeded with a larger loss than they started with, where the flow cannot raise it.
     risen: usize,
     shared: Work,
     /// What the solver said of failures: row and message, the first [`MESSAGES`].
@@ -35,6 +37,14 @@ const MESSAGES: usize = 1000;
 const SHOWN: usize = 3;
 
 impl Summary {
+    /// Of no rows; `anchored` says whether what is minimized is the loss with a horizon's term.
+    pub fn new(anchored: bool) -> Self {
+        Summary {
+            anchored,
+            ..Summary::default()
+        }
+    }
+
     /// Counts a block whose first row is `first`.
     pub fn add(&mut self, encoded: &Encoded, first: usize) {
         for (row, record) in (first..).zip(&encoded.records) {
@@ -59,7 +69,8 @@ impl Summary {
                 } else {
                     f64::NAN
                 };
-                self.risen += usize::from(record.loss > record.loss_initial);
+                let rounding = 8.0 * f64::EPSILON * record.loss_initial.abs();
+                self.risen += usize::from(!self.anchored && record.loss - record.loss_initial > rounding);
             }
             self.evaluations += u64::from(record.work.evaluations);
             self.forced += u64::from(record.work.forced);

@@ -184,7 +184,7 @@ fn table(rows: &[Row]) -> Table {
 
 /// What a profile counts.
 const PROFILE: &str = "Dolan & More (2002): a test is a problem and an error of 1e-2, 1e-4, 1e-6 or 1e-8 that some solver reaches; \
-                       a solver's cost there is the least of its runs with at most that error";
+                       a solver's cost there is the least of its runs with at most that error; solvers that are never charged are left out";
 
 /// The performance profiles of one measure, where there are any: points of all solvers one after another.
 fn profile(rows: &[Row], goal: Goal, measure: Measure) -> Option<Table> {

@@ -69,10 +69,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    pub(crate) fn decoder(&self) -> &dyn Decoder {
-        &*self.decoder
-    }
-
     /// Memory for so many columns.
     pub(crate) fn batch(&self, width: usize) -> Batch {
         let shape = self.decoder.shape();

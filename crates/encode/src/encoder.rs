@@ -39,7 +39,7 @@ pub struct Encoding<'a> {
     pub solver: Solver,
     /// tau, or infinity.
     pub t_end: f64,
-    /// A sample whose |grad| is at most this is done; for a loss that is no likelihood, this times the loss at its start.
+    /// A sample whose |grad| is at most this is done; for a loss that is no likelihood, this times the loss of D(z) = 0.
     pub gtol: f64,
     /// Steps attempted per sample at most.
     pub max_steps: u32,

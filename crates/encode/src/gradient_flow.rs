@@ -394,9 +394,21 @@ impl Flow for GradientFlow<'_> {
         Ok(())
     }
 
-    fn offers(&self, curvature: Curvature) -> bool {
-        let decoder = self.engine.decoder();
-        decoder.tangent().is_some() && (curvature == Curvature::GaussNewton || decoder.second_order().is_some())
+    fn autonomous(&self) -> bool {
+        matches!(self.rate, Rate::Constant { .. })
+    }
+
+    /// 1 for a likelihood; else the loss of x = 0, (1/D) sum_i w_i y_i^2, so that neither the units of the data matter nor
+    /// where the sample starts.
+    fn gradient_unit(&self, lane: usize) -> f64 {
+        if self.loss.is_likelihood() {
+            return 1.0;
+        }
+        let (y, w) = self.datum(lane);
+        let weight = |i: usize| w.map_or(1.0, |w| w[i]);
+        let counts = (0..y.len()).filter(|&i| weight(i) != 0.0);
+        let power = counts.map(|i| weight(i) * y[i] * y[i]).sum::<f64>() / y.len() as f64;
+        if power > 0.0 { power } else { 1.0 }
     }
 
     fn least_curvature(&self) -> f64 {

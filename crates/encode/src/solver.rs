@@ -165,10 +165,7 @@ impl Solver {
     }
 
     pub(crate) fn stop(&self, gtol: f64, loss: &dyn Loss, values: usize) -> Vec<Box<dyn Terminator>> {
-        let mut rules: Vec<Box<dyn Terminator>> = vec![Box::new(GradNorm {
-            gtol,
-            relative: !loss.is_likelihood(),
-        })];
+        let mut rules: Vec<Box<dyn Terminator>> = vec![Box::new(GradNorm { gtol })];
         match self {
             Solver::Euler(_) | Solver::Rk4(_) | Solver::Tsit5(_) | Solver::ErrorControl(_) => {}
             Solver::Amd(amd) => rules.push(Box::new(LossSlope {

@@ -146,6 +146,7 @@ fn admit(
         method.stepper.admit(lane, sample, z0);
         state.sample[lane] = sample;
         state.t[lane] = 0.0;
+        state.gradient_unit[lane] = flow.gradient_unit(lane);
         state.history[lane] = History::default();
         state.work[lane] = Work::default();
         state.distance[lane] = Distance::UNKNOWN;
@@ -202,9 +203,14 @@ fn prepare(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>) -> R
             }
         }
         if !doubtful {
-            return Ok(());
+            break;
         }
     }
+    for lane in 0..state.live {
+        let spent = state.history[lane].attempts >= method.max_steps;
+        state.status[lane] = state.status[lane].or(spent.then_some(Status::MaxSteps));
+    }
+    Ok(())
 }
 
 /// One trial step of every live lane, and the flow at its end.
@@ -282,6 +288,13 @@ fn judge(
                 tell(state, flow, method, sink, (lane, before, forced))?;
                 method.stepper.accepted(lane);
                 state.now.take(&state.trial, lane, lane);
+                if t_step != seen.h && !flow.autonomous() {
+                    // Time ran further than the step: the slope at its end is not that of this time.
+                    state
+                        .trial
+                        .eval(flow, (&[lane], &state.t[lane..=lane], lane), &mut state.work)?;
+                    state.now.take(&state.trial, lane, lane);
+                }
                 let z = state.now.z.col_as_slice_mut(lane);
                 flow.accepted(lane, state.t[lane], z, state.now.f.col_as_slice_mut(lane));
                 state.distance[lane] = Distance::UNKNOWN;
@@ -291,7 +304,6 @@ fn judge(
                 past.rejected_in_a_row += 1;
                 state.work[lane].rejected += 1;
                 state.h[lane] = h_next;
-                state.status[lane] = (past.attempts >= method.max_steps).then_some(Status::MaxSteps);
             }
             Verdict::GiveUp(status) => {
                 let cause = if !state.solved[lane] && !failed {

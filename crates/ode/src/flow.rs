@@ -75,13 +75,19 @@ pub trait Flow: Lanewise {
         jv: ColsMut<'_>,
         work: &mut [Work],
     ) -> Result<(), FlowError>;
-    /// Whether df/dz can be had with this curvature.
-    fn offers(&self, curvature: Curvature) -> bool;
     /// What holds for df/dz.
     fn structure(&self, curvature: Curvature) -> Structure;
     /// A lower bound of the eigenvalues of the Gauss-Newton H at any state, such as a horizon's term gives; 0 for none.
     fn least_curvature(&self) -> f64 {
         0.0
+    }
+    /// Whether f depends on z alone: a slope then holds at any time.
+    fn autonomous(&self) -> bool {
+        false
+    }
+    /// What bounds of the gradient norm count in for the sample in `lane`; 1 where gradients have units of their own.
+    fn gradient_unit(&self, _lane: usize) -> f64 {
+        1.0
     }
     /// How many of a state's first components are positions; the rest, if any, are their velocities.
     fn positions(&self) -> usize {

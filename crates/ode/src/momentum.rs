@@ -37,11 +37,6 @@ impl<F: Flow> Momentum<F> {
         }
     }
 
-    /// The first-order flow.
-    pub fn inner(&self) -> &F {
-        &self.inner
-    }
-
     /// Time on the friction's clock.
     fn clock(&self, lane: usize, t: f64) -> f64 {
         t - self.origin[lane]
@@ -157,8 +152,8 @@ impl<F: Flow> Flow for Momentum<F> {
         Ok(())
     }
 
-    fn offers(&self, curvature: Curvature) -> bool {
-        self.inner.offers(curvature)
+    fn gradient_unit(&self, lane: usize) -> f64 {
+        self.inner.gradient_unit(lane)
     }
 
     fn structure(&self, _curvature: Curvature) -> Structure {

@@ -15,6 +15,7 @@ pub(crate) struct State {
     pub(crate) h: Vec<f64>,
     pub(crate) step: Vec<f64>,
     pub(crate) loss_initial: Vec<f64>,
+    pub(crate) gradient_unit: Vec<f64>,
     pub(crate) history: Vec<History>,
     pub(crate) work: Vec<Work>,
     pub(crate) now: Place,
@@ -122,6 +123,7 @@ impl State {
             h: vec![0.0; lanes],
             step: vec![0.0; lanes],
             loss_initial: vec![0.0; lanes],
+            gradient_unit: vec![1.0; lanes],
             history: vec![History::default(); lanes],
             work: vec![Work::default(); lanes],
             now: Place::new(dim, lanes),
@@ -140,13 +142,15 @@ impl State {
         self.t[to] = self.t[from];
         self.h[to] = self.h[from];
         self.loss_initial[to] = self.loss_initial[from];
+        self.gradient_unit[to] = self.gradient_unit[from];
         self.history[to] = self.history[from];
         self.work[to] = self.work[from];
         self.distance[to] = self.distance[from];
         self.now.relocate(from, to);
     }
 
-    /// Whether the lane's sample is done where it stands.
+    /// Whether the lane's sample is done where it stands; that its steps are used up is for the loop to say, which first
+    /// asks for the distance to the minimum.
     pub(crate) fn check(&self, method: &Method<'_>, lane: usize) -> Option<Status> {
         let past = &self.history[lane];
         let now = Progress {
@@ -154,14 +158,13 @@ impl State {
             t_end: method.t_end,
             grad_sq: self.now.grad_sq[lane],
             loss: self.now.loss[lane],
-            loss_initial: self.loss_initial[lane],
+            gradient_unit: self.gradient_unit[lane],
             edm: self.distance[lane].edm,
             past,
         };
         let stopped = method.stop.iter().find_map(|rule| rule.check(&now));
         let horizon = (self.t[lane] >= method.t_end).then_some(Status::HorizonReached);
-        let spent = (past.attempts >= method.max_steps).then_some(Status::MaxSteps);
-        stopped.or(horizon).or(spent)
+        stopped.or(horizon)
     }
 
     /// Where the next step of the live lanes starts.

@@ -13,8 +13,8 @@ pub struct Progress<'a> {
     pub grad_sq: f64,
     /// The loss.
     pub loss: f64,
-    /// The loss where the sample started.
-    pub loss_initial: f64,
+    /// What bounds of the gradient norm count in, see [`Flow::gradient_unit`](crate::Flow::gradient_unit).
+    pub gradient_unit: f64,
     /// Estimated distance to the minimum; NaN where it is not known here.
     pub edm: f64,
     /// The recent past.
@@ -29,19 +29,16 @@ pub trait Terminator: Send + Sync {
     fn check(&self, now: &Progress<'_>) -> Option<Status>;
 }
 
-/// Converged when |grad| <= gtol.
+/// Converged when |grad| <= gtol, in the flow's own unit of gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct GradNorm {
-    /// The bound, or in units of the loss where the sample started if `relative`.
+    /// The bound.
     pub gtol: f64,
-    /// Whether it counts in such units, so that those of the data do not matter.
-    pub relative: bool,
 }
 
 impl Terminator for GradNorm {
     fn check(&self, now: &Progress<'_>) -> Option<Status> {
-        let unit = if self.relative { now.loss_initial } else { 1.0 };
-        (now.grad_sq.sqrt() <= self.gtol * unit).then_some(Status::Converged)
+        (now.grad_sq.sqrt() <= self.gtol * now.gradient_unit).then_some(Status::Converged)
     }
 }
 

@@ -114,10 +114,7 @@ fn the_published_values_are_reached() {
 
 #[test]
 fn a_small_gradient_ends_a_sample_and_one_at_its_optimum_takes_no_step() {
-    let gtol = GradNorm {
-        gtol: 1e-6,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-6 };
     let stop: &[&dyn Terminator] = &[&gtol];
     for scheme in Scheme::ALL {
         let mut kept = Kept::default();
@@ -198,7 +195,7 @@ fn what_diffsol_gives_up_or_passes_in_silence_ends_one_sample_alone() {
                 max_steps: 5000,
                 ..how(scheme)
             };
-            integrate(&mut flow(Blowup { hole }, 1), &how, &mut Starts(&starts, 0), &mut kept)
+            integrate(&mut flow(Blowup { hole }), &how, &mut Starts(&starts, 0), &mut kept)
                 .expect("the flow never fails");
             let [broken, fine] = &kept.done[..] else {
                 panic!("two samples")

@@ -61,10 +61,6 @@ impl Flow for Watched {
         self.flow.jvp(at, c, v, jv, work)
     }
 
-    fn offers(&self, curvature: Curvature) -> bool {
-        self.flow.offers(curvature)
-    }
-
     fn structure(&self, curvature: Curvature) -> Structure {
         self.flow.structure(curvature)
     }
@@ -84,7 +80,7 @@ fn the_distance_ends_a_sample_only_by_a_hessian_of_that_very_state() {
     for every in [Some(3), Some(1000), None] {
         for start in (0..6).map(|i| vec![1.0 + 0.1 * f64::from(i), 1.0, 0.5, 2.0 - 0.1 * f64::from(i)]) {
             let mut flow = Watched {
-                flow: flow(exponentials(), 1),
+                flow: flow(exponentials()),
                 last: Vec::new(),
                 jacobians: 0,
             };
@@ -108,7 +104,7 @@ fn the_distance_ends_a_sample_only_by_a_hessian_of_that_very_state() {
     }
     let starts = [vec![-1.2, 1.0]];
     let mut watched = Watched {
-        flow: flow(rosenbrock(), 1),
+        flow: flow(rosenbrock()),
         last: Vec::new(),
         jacobians: 0,
     };

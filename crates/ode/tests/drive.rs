@@ -2,11 +2,15 @@
 
 mod support;
 
-use gfe_ode::control::{Evidence, First, StepController, Verdict};
+use gfe_ode::control::{Evidence, First, StepController, Trust, Verdict};
+use gfe_ode::implicit::LinearEuler;
+use gfe_ode::problems::Equations;
+use gfe_ode::stop::Edm;
 use gfe_ode::{
-    Flow, FlowError, History, Lanewise, Method, Next, Queue, Start, Status, Stepper, Trial, Work, integrate,
+    Flow, FlowError, History, Lanewise, Method, Next, Queue, Start, Status, Stepper, Structure, Trial, Work, integrate,
 };
-use support::{Kept, Numbers, Quadratic};
+use support::equations::exponentials;
+use support::{Kept, Numbers, Quadratic, Starts, flow};
 
 /// Moves every state by its step size and records which lanes it was asked for.
 #[derive(Default)]
@@ -199,4 +203,117 @@ fn live_lanes_go_on_while_the_queue_has_nothing_yet() {
     assert_eq!(queue.idle, [true, false, false, false, true, false]);
     let order: Vec<usize> = kept.done.iter().map(|done| done.sample).collect();
     assert_eq!(order, [1, 2, 3]);
+}
+
+/// dz/dt = t.
+struct Clock;
+
+impl Equations for Clock {
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn slope(&self, t: f64, _z: &[f64], f: &mut [f64]) {
+        f[0] = t;
+    }
+
+    fn jacobian(&self, _t: f64, _z: &[f64], block: &mut [f64]) {
+        block[0] = 0.0;
+    }
+
+    fn structure(&self) -> (Structure, Structure) {
+        (Structure::General, Structure::General)
+    }
+}
+
+/// Keeps the time and the slope at which every attempt starts.
+#[derive(Default)]
+struct Watch(Vec<(f64, f64)>);
+
+impl Lanewise for Watch {
+    fn admit(&mut self, _lane: usize, _sample: usize, _z0: &[f64]) {}
+
+    fn relocate(&mut self, _from: usize, _to: usize) {}
+}
+
+impl Stepper for Watch {
+    fn order(&self) -> u32 {
+        1
+    }
+
+    fn attempt(
+        &mut self,
+        _flow: &mut dyn Flow,
+        from: Start<'_>,
+        mut to: Trial<'_>,
+        _work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        self.0.push((from.t[0], from.f[(0, 0)]));
+        to.solved.fill(true);
+        to.z.copy_from(from.z);
+        Ok(())
+    }
+}
+
+/// Steps of length 1, after which time has run on by 3.
+struct Ahead;
+
+impl StepController for Ahead {
+    fn first(&self) -> First {
+        First::Given(1.0)
+    }
+
+    fn judge(&self, _seen: &Evidence, _past: &History) -> Verdict {
+        Verdict::Accept {
+            h_next: 1.0,
+            t_step: 3.0,
+            forced: true,
+        }
+    }
+}
+
+#[test]
+fn where_time_runs_on_further_than_a_step_the_next_one_starts_with_the_slope_of_its_own_time() {
+    let (mut stepper, mut kept) = (Watch::default(), Kept::default());
+    let method = Method {
+        stepper: &mut stepper,
+        controller: &Ahead,
+        stop: &[],
+        t_end: 9.0,
+        max_steps: 100,
+        lanes: 1,
+        at: &[],
+    };
+    integrate(&mut flow(Clock), method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
+    assert_eq!(stepper.0, [(0.0, 0.0), (3.0, 3.0), (6.0, 6.0)]);
+    assert_eq!(kept.done[0].work.evaluations, 1 + 2 * 3);
+}
+
+#[test]
+fn a_sample_that_converges_with_its_last_step_has_converged() {
+    let end = |max_steps: u32| {
+        let mut kept = Kept::default();
+        let edm = Edm {
+            edm_tol: 1e-8,
+            values: 1.0,
+            relative: false,
+        };
+        let method = Method {
+            stepper: &mut LinearEuler::new(None, 4, 1),
+            controller: &Trust::default(),
+            stop: &[&edm],
+            t_end: f64::INFINITY,
+            max_steps,
+            lanes: 1,
+            at: &[],
+        };
+        let starts = [vec![1.5, 0.5, 1.0, 2.5]];
+        integrate(&mut flow(exponentials()), method, &mut Starts(&starts, 0), &mut kept).expect("nothing fails");
+        kept.done.remove(0)
+    };
+    let done = end(1000);
+    assert_eq!(done.status, Status::Converged);
+    let attempts = done.work.steps + done.work.rejected;
+    assert_eq!(end(attempts), done);
+    assert_eq!(end(attempts - 1).status, Status::MaxSteps);
 }

@@ -20,10 +20,7 @@ fn spectrum(dim: usize, condition: f64) -> Vec<f64> {
 fn a_long_quadratic_flow_reaches_its_minimizer() {
     let eigenvalues = spectrum(784, 1e4);
     // |g| <= 1e-12 bounds the distance along the flattest direction by 1e-12 / 1e-4.
-    let gtol = GradNorm {
-        gtol: 1e-12,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-12 };
     let with = Setting {
         stop: &[&gtol],
         lanes: 2,
@@ -47,10 +44,7 @@ fn a_long_quadratic_flow_reaches_its_minimizer() {
 
 #[test]
 fn both_steppers_end_at_the_same_minimizer() {
-    let gtol = GradNorm {
-        gtol: 1e-11,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-11 };
     let with = Setting {
         stop: &[&gtol],
         ..until(f64::INFINITY)
@@ -66,7 +60,7 @@ fn both_steppers_end_at_the_same_minimizer() {
         ];
         let starts = [z0];
         let ends = steppers.map(|mut stepper| {
-            let mut flow = flow(equations, 1);
+            let mut flow = flow(equations);
             let kept = run(
                 &mut flow,
                 (&mut *stepper, &Trust::default()),

@@ -24,10 +24,7 @@ fn explicit(dim: usize, lanes: usize) -> RungeKutta {
 fn ptc_reaches_the_minimizer_even_where_the_condition_number_is_1e8() {
     let mut flow = Quadratic::new(&[1.0, 1e-4, 1e-8], 4);
     let mut stepper = LinearEuler::new(Some(3), 3, 4);
-    let gtol = GradNorm {
-        gtol: 1e-16,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-16 };
     let with = Setting {
         stop: &[&gtol],
         t_end: f64::INFINITY,
@@ -103,10 +100,7 @@ fn the_loss_never_rises_over_a_step_that_the_decrease_rule_accepts() {
 #[test]
 fn a_sample_that_starts_at_its_optimum_takes_no_step() {
     let mut flow = Quadratic::new(&[1.0], 1);
-    let gtol = GradNorm {
-        gtol: 1e-9,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-9 };
     let with = Setting {
         stop: &[&gtol],
         ..until(1e4)
@@ -129,10 +123,7 @@ fn a_sample_does_not_feel_its_neighbors() {
     let sorted = |lanes: usize| {
         let mut flow = Quadratic::new(&[1.0, 0.3, 0.001], lanes);
         let mut stepper = LinearEuler::new(Some(3), 3, lanes);
-        let gtol = GradNorm {
-            gtol: 1e-9,
-            relative: false,
-        };
+        let gtol = GradNorm { gtol: 1e-9 };
         let with = Setting {
             stop: &[&gtol],
             t_end: f64::INFINITY,
@@ -160,10 +151,7 @@ fn a_sample_does_not_feel_its_neighbors_under_error_control() {
         let tolerance = Tolerance::default();
         let mut stepper = RungeKutta::new(&TSIT5, tolerance, 3, lanes);
         // Samples finish at different times, so that lanes move: |g| at the start differs.
-        let gtol = GradNorm {
-            gtol: 0.1,
-            relative: false,
-        };
+        let gtol = GradNorm { gtol: 0.1 };
         let with = Setting {
             stop: &[&gtol],
             t_end: 1e3,
@@ -192,10 +180,7 @@ fn one_broken_sample_ends_alone() {
     let mut flow = Quadratic::new(&[1.0], 3);
     flow.broken = Some(4);
     let mut stepper = LinearEuler::new(Some(1), 1, 3);
-    let gtol = GradNorm {
-        gtol: 1e-9,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-9 };
     let with = Setting {
         stop: &[&gtol],
         t_end: f64::INFINITY,
@@ -239,7 +224,7 @@ fn where_no_step_lowers_the_loss_every_step_is_forced_and_counted() {
     let with = until(30.0);
     let starts = [vec![2.0]];
     let kept = run(
-        &mut flow(Uphill, 1),
+        &mut flow(Uphill),
         (&mut explicit(1, 1), &Decrease::default()),
         &mut Starts(&starts, 0),
         with,
@@ -265,7 +250,7 @@ fn the_decrease_rule_rejects_and_lets_no_loss_rise_unless_forced() {
     let with = Setting { lanes: 4, ..until(1e4) };
     let mut stepper = explicit(4, 4);
     let kept = run(
-        &mut flow(exponentials(), 4),
+        &mut flow(exponentials()),
         (&mut stepper, &decrease),
         &mut Starts(&starts, 0),
         with,

@@ -28,7 +28,6 @@ fn ptc_reaches_every_minimizer() {
             // |g| <= 1e-16 bounds the distance along the flattest direction of the worst, 1e-8, by 1e-8.
             let gtol = GradNorm {
                 gtol: if problem.name == "quadratic-1e8" { 1e-16 } else { 1e-13 },
-                relative: false,
             };
             let stop: &[&dyn Terminator] = &[&gtol];
             let with = Setting {
@@ -37,7 +36,7 @@ fn ptc_reaches_every_minimizer() {
             };
             let starts = [problem.z0.clone()];
             let kept = run(
-                &mut problem.flow(1),
+                &mut problem.flow(),
                 (&mut stepper, &Trust::default()),
                 &mut Starts(&starts, 0),
                 with,
@@ -77,7 +76,7 @@ fn amd_reaches_those_of_condition_number_up_to_100() {
         let with = Setting { stop, ..until(1e5) };
         let starts = [problem.z0.clone()];
         let kept = run(
-            &mut problem.flow(1),
+            &mut problem.flow(),
             (&mut stepper, &Decrease::default()),
             &mut Starts(&starts, 0),
             with,

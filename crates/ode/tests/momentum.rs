@@ -149,10 +149,6 @@ impl Flow for Watched {
         self.flow.jvp(at, c, v, jv, work)
     }
 
-    fn offers(&self, curvature: Curvature) -> bool {
-        self.flow.offers(curvature)
-    }
-
     fn structure(&self, curvature: Curvature) -> Structure {
         self.flow.structure(curvature)
     }
@@ -191,10 +187,7 @@ impl Flow for Watched {
 
 #[test]
 fn momentum_is_dropped_where_it_points_uphill_and_the_oscillation_ends_sooner() {
-    let gtol = GradNorm {
-        gtol: 1e-6,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-6 };
     let with = Setting {
         stop: &[&gtol],
         ..until(1e4)
@@ -224,10 +217,7 @@ fn momentum_is_dropped_where_it_points_uphill_and_the_oscillation_ends_sooner() 
 
 #[test]
 fn with_restart_the_decrease_rule_ends_the_oscillation_without_a_forced_step() {
-    let gtol = GradNorm {
-        gtol: 1e-6,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-6 };
     let with = Setting {
         stop: &[&gtol],
         ..until(1e4)

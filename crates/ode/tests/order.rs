@@ -20,7 +20,7 @@ fn errors(tableau: &'static Tableau, grid: Grid, counts: &[u32]) -> Vec<(f64, f6
         let fixed = Fixed { t_end, steps, grid };
         let start = [Riccati::exact(0.0)];
         let kept = run(
-            &mut flow(Riccati, 1),
+            &mut flow(Riccati),
             (&mut stepper, &fixed),
             &mut Starts(&start, 0),
             until(t_end),
@@ -61,7 +61,7 @@ fn the_order_of_tsit5_is_five_with_its_step_held() {
         };
         let start = [Circle::exact(0.0)];
         let kept = run(
-            &mut flow(Circle, 1),
+            &mut flow(Circle),
             (&mut stepper, &fixed),
             &mut Starts(&start, 0),
             until(t_end),
@@ -87,7 +87,7 @@ fn a_logarithmic_grid_has_the_times_it_promises() {
     };
     let start = [Riccati::exact(0.0)];
     let kept = run(
-        &mut flow(Riccati, 1),
+        &mut flow(Riccati),
         (&mut stepper, &fixed),
         &mut Starts(&start, 0),
         until(t_end),
@@ -114,13 +114,10 @@ fn a_grid_has_the_number_of_steps_it_promises_however_many() {
             let mut stepper = RungeKutta::new(&EULER, Tolerance::default(), 2, 1);
             let fixed = Fixed { t_end, steps, grid };
             let start = [Circle::exact(0.0)];
-            let mut at_rest = flow(
-                Squares {
-                    dim: 2,
-                    residuals: |_| Vec::new(),
-                },
-                1,
-            );
+            let mut at_rest = flow(Squares {
+                dim: 2,
+                residuals: |_| Vec::new(),
+            });
             let kept = run(
                 &mut at_rest,
                 (&mut stepper, &fixed),
@@ -157,7 +154,7 @@ fn the_order_of_the_linearly_implicit_euler_step_is_one_whatever_the_age_of_its_
             let grid = Grid::Uniform;
             let fixed = Fixed { t_end, steps, grid };
             let kept = run(
-                &mut flow(quartic(), 1),
+                &mut flow(quartic()),
                 (&mut stepper, &fixed),
                 &mut Starts(&start, 0),
                 until(t_end),
@@ -182,12 +179,7 @@ fn inside(tableau: &'static Tableau, theta: f64) -> Vec<(f64, f64)> {
         let at = [theta * h];
         let with = Setting { at: &at, ..until(*h) };
         let start = [Riccati::exact(0.0)];
-        let kept = run(
-            &mut flow(Riccati, 1),
-            (&mut stepper, &fixed),
-            &mut Starts(&start, 0),
-            with,
-        );
+        let kept = run(&mut flow(Riccati), (&mut stepper, &fixed), &mut Starts(&start, 0), with);
         assert_eq!((kept.states.len(), kept.steps[0].t), (1, at[0]));
         (*h, apart(&kept.states[0], &Riccati::exact(at[0])))
     };
@@ -214,12 +206,7 @@ fn the_interpolants_meet_both_ends_of_a_step() {
             };
             let start = [Riccati::exact(0.0)];
             let with = Setting { at, ..until(0.5) };
-            run(
-                &mut flow(Riccati, 1),
-                (&mut stepper, &fixed),
-                &mut Starts(&start, 0),
-                with,
-            )
+            run(&mut flow(Riccati), (&mut stepper, &fixed), &mut Starts(&start, 0), with)
         };
         let (ends, plain) = (end(&[0.0, 0.5]), end(&[]));
         assert_eq!(ends.states[0], Riccati::exact(0.0));
@@ -238,7 +225,7 @@ fn the_error_of_tsit5_is_proportional_to_the_tolerance() {
         let start = [Riccati::exact(0.0)];
         let pi = Pi::new(tolerance);
         let kept = run(
-            &mut flow(Riccati, 1),
+            &mut flow(Riccati),
             (&mut stepper, &pi),
             &mut Starts(&start, 0),
             until(t_end),

@@ -17,7 +17,7 @@ fn solve(equations: Squares, stepper: &mut dyn Stepper, starts: &[Vec<f64>], sto
         lanes: 3,
         at: &[],
     };
-    let mut flow = flow(equations, 3);
+    let mut flow = flow(equations);
     run(&mut flow, (stepper, &Trust::default()), &mut Starts(starts, 0), with)
 }
 
@@ -49,10 +49,7 @@ fn cases() -> [(&'static str, Squares, Vec<Vec<f64>>); 3] {
 
 #[test]
 fn no_accepted_step_raises_the_objective_beyond_rounding_and_within_it_the_gradient_falls() {
-    let gtol = GradNorm {
-        gtol: 1e-11,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-11 };
     let (mut checked, mut within) = (0, 0);
     for (name, equations, starts) in cases() {
         let dim = equations.dim();
@@ -88,10 +85,7 @@ fn no_accepted_step_raises_the_objective_beyond_rounding_and_within_it_the_gradi
 
 #[test]
 fn a_sample_at_its_optimum_takes_no_step() {
-    let gtol = GradNorm {
-        gtol: 1e-12,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-12 };
     let steppers: [Box<dyn Stepper>; 2] = [
         Box::new(LinearEuler::new(None, 2, 3)),
         Box::new(MatrixFreeEuler::new(2, 3)),
@@ -119,10 +113,7 @@ fn a_sample_at_its_optimum_takes_no_step() {
 #[test]
 fn a_large_constant_latent_does_not_stop_the_others_early() {
     // The third latent is 1e8 and stays there: a step that is small beside |z| is 1e-8 of it and more for the others.
-    let gtol = GradNorm {
-        gtol: 1e-9,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-9 };
     let starts = [vec![-1.2, 1.0, 1e8], vec![3.0, -2.0, 1e8], vec![-1.2, 1.0, 1e8 + 1.0]];
     let steppers: [Box<dyn Stepper>; 2] = [
         Box::new(LinearEuler::new(None, 3, 3)),
@@ -148,10 +139,7 @@ fn a_flow_whose_hessian_is_singular_at_the_minimum_or_everywhere_converges() {
         dim: 3,
         residuals: |z| vec![(z[0] + 2.0 * z[1] - z[2] - 3.0, vec![1.0, 2.0, -1.0])],
     };
-    let gtol = GradNorm {
-        gtol: 1e-9,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-9 };
     let edm = Edm {
         edm_tol: 1e-6,
         values: 1.0,
@@ -195,10 +183,7 @@ fn a_trial_far_off_does_not_wreck_the_hessian() {
     };
     let starts: Vec<Vec<f64>> = (0..400).map(start).collect();
     // Well above what rounding leaves of the gradient in the flattest places.
-    let gtol = GradNorm {
-        gtol: 1e-7,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-7 };
     for every in [Some(1), Some(5), None, Some(1000)] {
         let mut stepper = LinearEuler::new(every, 4, 3);
         let kept = solve(exponentials(), &mut stepper, &starts, &[&gtol]);

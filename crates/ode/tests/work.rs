@@ -53,10 +53,7 @@ fn methods(dim: usize) -> Vec<Case> {
 }
 
 fn counts(equations: Squares, z0: &[f64]) -> Vec<(&'static str, Counts)> {
-    let gtol = GradNorm {
-        gtol: 1e-9,
-        relative: false,
-    };
+    let gtol = GradNorm { gtol: 1e-9 };
     let slope = LossSlope {
         loss_slope_tol: 1e-5,
         settle_fraction: 0.98,
@@ -67,7 +64,7 @@ fn counts(equations: Squares, z0: &[f64]) -> Vec<(&'static str, Counts)> {
         let stop = if name == "amd" { &both[..] } else { &both[..1] };
         let with = Setting { stop, ..until(t_end) };
         let kept = run(
-            &mut flow(equations, 1),
+            &mut flow(equations),
             (&mut *stepper, &*controller),
             &mut Starts(&starts, 0),
             with,

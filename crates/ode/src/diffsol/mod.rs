@@ -196,7 +196,7 @@ impl<'a, 'f> Run<'a, 'f> {
             t_end: self.how.t_end,
             grad_sq: self.grad_sq,
             loss: self.loss,
-            loss_initial: self.loss_initial,
+            gradient_unit: lane.flow().gradient_unit(0),
             edm: f64::NAN,
             past: &self.history,
         };

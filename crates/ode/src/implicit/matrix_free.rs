@@ -28,7 +28,8 @@ pub struct MatrixFreeEuler {
 struct Lane {
     /// |f| at the start of the last step, for the forcing term; NaN before one.
     before: f64,
-    forcing: f64,
+    /// The forcing term of the last accepted step, and that of the attempt.
+    forcing: [f64; 2],
     distance: Distance,
     /// The distance has to be computed.
     expired: bool,
@@ -39,7 +40,7 @@ struct Lane {
 
 const NEW: Lane = Lane {
     before: f64::NAN,
-    forcing: FORCING[1],
+    forcing: [FORCING[1]; 2],
     distance: Distance::UNKNOWN,
     expired: false,
     squares: [f64::NAN; 2],
@@ -145,19 +146,19 @@ impl Stepper for MatrixFreeEuler {
             let lane = &mut self.lanes[index];
             let norm = dot(column(from.f, index), column(from.f, index)).sqrt();
             if lane.before.is_finite() {
-                let safeguard = GAMMA * lane.forcing.powf(ALPHA);
+                let safeguard = GAMMA * lane.forcing[0].powf(ALPHA);
                 let forcing = GAMMA * (norm / lane.before).powf(ALPHA);
-                lane.forcing = if safeguard > 0.1 {
+                let forcing = if safeguard > 0.1 {
                     forcing.max(safeguard)
                 } else {
                     forcing
                 };
-                lane.forcing = lane.forcing.clamp(FORCING[0], FORCING[1]);
+                lane.forcing[1] = forcing.clamp(FORCING[0], FORCING[1]);
             }
             self.systems.push(System {
                 lane: index,
                 shift: 1.0 / from.h[index],
-                until: Until::Residual(lane.forcing),
+                until: Until::Residual(lane.forcing[1]),
             });
         }
         self.solver.solve(flow, &from, &self.systems, work)?;
@@ -188,6 +189,7 @@ impl Stepper for MatrixFreeEuler {
         let lane = &mut self.lanes[lane];
         let [start, end] = lane.squares;
         lane.before = start.sqrt();
+        lane.forcing[0] = lane.forcing[1];
         lane.distance = Distance {
             edm: lane.decrease * end / start,
             fresh: false,

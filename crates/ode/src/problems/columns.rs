@@ -13,7 +13,7 @@ pub struct Columns {
 
 impl Columns {
     /// A flow of these equations.
-    pub fn new(equations: Arc<dyn Equations>, _lanes: usize) -> Self {
+    pub fn new(equations: Arc<dyn Equations>) -> Self {
         let dim = equations.dim();
         Columns {
             equations,
@@ -93,10 +93,6 @@ impl Flow for Columns {
         }
         self.block = block;
         Ok(())
-    }
-
-    fn offers(&self, _curvature: Curvature) -> bool {
-        true
     }
 
     fn structure(&self, curvature: Curvature) -> Structure {

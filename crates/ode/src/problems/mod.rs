@@ -84,9 +84,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A batched flow of up to `lanes` copies.
-    pub fn flow(&self, lanes: usize) -> Columns {
-        Columns::new(Arc::clone(&self.equations), lanes)
+    /// A batched flow of any number of copies.
+    pub fn flow(&self) -> Columns {
+        Columns::new(Arc::clone(&self.equations))
     }
 
     /// The state at `t_end`.

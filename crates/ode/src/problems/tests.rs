@@ -285,7 +285,7 @@ fn integrated(problem: &Problem, z0: &[f64], t_end: f64) -> Vec<f64> {
         rtol,
         atol: rtol * problem.atol_per_rtol,
     };
-    let mut flow = problem.flow(1);
+    let mut flow = problem.flow();
     let mut stepper = RungeKutta::new(&TSIT5, tolerance, z0.len(), 1);
     let controller = Pi::new(tolerance);
     let method = Method {

@@ -59,7 +59,7 @@ pub(super) fn plain() -> Problem {
 ///
 /// It is the problem above with t in units of mu = 1e3; of the two published states the other is right to more digits.
 pub(super) fn scaled() -> Problem {
-    let about = "van der Pol's oscillator in scaled time, epsilon = 1e-6, stiff";
+    let about = "van der Pol's oscillator, mu^2 = 1e6 (epsilon = 1e-6): van-der-pol-1e3 with t in units of mu, stiff";
     let (equations, text) = (
         VanDerPol { fast: 1e6, slow: 1e6 },
         include_str!("reference/van-der-pol-1e6.txt"),

@@ -99,7 +99,7 @@ fn ptc() -> Box<dyn Contender> {
             steady(
                 Box::new(stepper),
                 Box::new(Trust::default()),
-                Box::new(GradNorm { gtol, relative: false }),
+                Box::new(GradNorm { gtol }),
             )
         },
     })
@@ -154,7 +154,7 @@ impl Contender for ErrorControl {
             at: &[],
         };
         let mut kept = Kept::default();
-        diffsol::integrate(&mut problem.flow(1), &how, &mut Single::new(&problem.z0), &mut kept)?;
+        diffsol::integrate(&mut problem.flow(), &how, &mut Single::new(&problem.z0), &mut kept)?;
         kept.0.ok_or_else(|| FlowError("the sample never ended".into()))
     }
 }

@@ -112,7 +112,7 @@ impl<F: Fn(&Problem, f64) -> Parts> Contender for Batched<F> {
         };
         let mut single = Single::new(&problem.z0);
         let mut kept = Kept::default();
-        integrate(&mut problem.flow(1), method, &mut single, &mut kept)?;
+        integrate(&mut problem.flow(), method, &mut single, &mut kept)?;
         kept.0.ok_or_else(|| FlowError("the sample never ended".into()))
     }
 }

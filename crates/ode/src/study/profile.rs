@@ -63,9 +63,14 @@ pub struct Curve {
 ///
 /// A test is a problem and an error: 1e-2, 1e-4, 1e-6 or 1e-8. A solver's cost there is the least among its rows with at
 /// most that error, infinite where it has none; the ratio is cost over the least cost of all solvers. Tests that nobody
-/// passes count for nobody, and those with a least cost of 0 are left out: there is no ratio.
+/// passes count for nobody. A solver that is never charged, such as an explicit one for factorizations, has no ratio: it is
+/// left out, and the others are compared among themselves.
 pub fn profiles(rows: &[Row], goal: Goal, measure: Measure) -> Vec<Curve> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.goal == goal).collect();
+    let charged = |solver: &str| rows.iter().any(|row| row.solver == solver && measure.of(row) > 0.0);
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.goal == goal && charged(&row.solver))
+        .collect();
     let mut solvers: Vec<&str> = Vec::new();
     let mut problems: Vec<&str> = Vec::new();
     for row in &rows {

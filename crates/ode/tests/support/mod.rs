@@ -104,10 +104,6 @@ impl Flow for Quadratic {
         Ok(())
     }
 
-    fn offers(&self, _curvature: Curvature) -> bool {
-        true
-    }
-
     fn structure(&self, _curvature: Curvature) -> Structure {
         Structure::NegativeSemidefinite
     }
@@ -118,8 +114,8 @@ impl Flow for Quadratic {
 }
 
 /// A flow of which every lane is a copy of these equations.
-pub fn flow(equations: impl Equations + 'static, lanes: usize) -> Columns {
-    Columns::new(Arc::new(equations), lanes)
+pub fn flow(equations: impl Equations + 'static) -> Columns {
+    Columns::new(Arc::new(equations))
 }
 
 /// Samples 1, 2, ..., `last`, all from z0 = 0.
