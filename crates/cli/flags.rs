@@ -46,7 +46,7 @@ pub struct MethodFlags {
     /// Initial latents: zeros, fill=C, uniform (in [0, 1), from --seed) or FILE:/DATASET, a row per row of the input.
     #[arg(long)]
     z0: Option<String>,
-    /// Seed of uniform initial latents. Default: 0.
+    /// Seed of the initial latents where they are uniform. Default: 0.
     #[arg(long)]
     seed: Option<u32>,
     /// Factor of every input value. Default: 1/255 for unsigned bytes, else 1.

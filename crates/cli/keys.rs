@@ -39,6 +39,7 @@ pub fn default_of(choice: &str) -> &'static str {
         "method.solver" => "ptc",
         "method.flow" => "gradient",
         "method.grid" => "uniform",
+        "method.z0" => "zeros",
         _ => "rmsprop",
     }
 }
@@ -78,7 +79,10 @@ pub const KEYS: &[Key] = &[
     of_solver("method.loss_slope_tol", &["amd"]),
     of_solver("method.settle_fraction", &["amd"]),
     key("method.z0"),
-    key("method.z0_seed"),
+    Key {
+        name: "method.z0_seed",
+        only: Some(("method.z0", &["uniform"])),
+    },
     key("method.scale"),
     key("method.lanes"),
     key("method.threads"),

@@ -223,14 +223,14 @@ impl Settings {
         };
         let found = choices.iter().find(|choice| value.as_str() == Some(choice));
         found.copied().map(Some).ok_or_else(|| {
-            let all = choices.join(", ");
-            let nearest = nearest(
-                value.as_str().unwrap_or_default(),
-                choices.iter().map(|choice| (*choice).to_owned()),
-            );
-            origin.error(format!(
-                "`{name}` is {value}: it must be one of {all}; the nearest is {nearest}"
-            ))
+            let (all, text) = (choices.join(", "), value.as_str().unwrap_or_default());
+            let nearest = nearest(text, choices.iter().map(|choice| (*choice).to_owned()));
+            let mut told = format!("`{name}` is {value}: it must be one of {all}");
+            // A choice that merely shares some letters would lead astray.
+            if likeness(text, &nearest) > 0.8 {
+                told += &format!("; the nearest is {nearest}");
+            }
+            origin.error(told)
         })
     }
 

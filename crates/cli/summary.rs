@@ -31,6 +31,24 @@ pub struct Summary {
     spoken: usize,
 }
 
+/// A loss for people: six digits after the point while it is of ordinary size.
+fn digits(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e6).contains(&value.abs()) {
+        format!("{value:.6}")
+    } else {
+        format!("{value:.6e}")
+    }
+}
+
+/// A number per second for people.
+pub fn rate(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
 /// Messages of failures that are kept.
 const MESSAGES: usize = 1000;
 /// Those shown to people.
@@ -154,7 +172,11 @@ impl Summary {
         }
         let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());
         if self.succeeded > 0 {
-            eprintln!("loss: mean {:.6}, worst {:.6}", self.loss / succeeded, self.worst_loss);
+            eprintln!(
+                "loss: mean {}, worst {}",
+                digits(self.loss / succeeded),
+                digits(self.worst_loss)
+            );
             eprintln!(
                 "gradient norm: mean {:.1e}, worst {:.1e}",
                 self.grad_norm / succeeded,
@@ -175,10 +197,10 @@ impl Summary {
         }
         if self.rows > 0 {
             eprintln!(
-                "per sample: {:.1} evaluations, {:.0} forward passes' worth of work; {:.0} samples per second",
+                "per sample: {:.1} evaluations, {:.0} forward passes' worth of work; {} samples per second",
                 self.evaluations as f64 / rows,
                 self.units as f64 / rows,
-                rows / seconds
+                rate(rows / seconds)
             );
         }
     }

@@ -126,6 +126,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     })?;
     bar.finish_and_clear();
     let (fitted, validated) = last.unwrap_or_default();
+    if fitted.succeeded < fitted.samples - fitted.samples / 10 {
+        eprintln!(
+            "only {} of {} codes of the last epoch were found (converged, or at t_end): the decoder is trained on the others too; \
+             raise max_steps, or take an activation without kinks",
+            fitted.succeeded, fitted.samples
+        );
+    }
     let mut record = method.json();
     // The default factor goes with the type of the data, which need not be that of data encoded later.
     if let Some(scale) = scale(&settings)? {

@@ -1,10 +1,11 @@
 //! A decoder that counts its own calls finds the totals that the records claim.
 
 use crate::{DEFAULT, GTOL, Model, Samples, Setting, digits, encode};
-use gfe_encode::{Amd, ErrorControl, Order, Ptc, Solver};
+use gfe_encode::{Amd, ErrorControl, Order, Ptc, Solver, Steps};
 use gfe_model::{
     At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, SecondOrder, Seeds, Tangent, Taped, TensorSpec,
 };
+use gfe_ode::control::Grid;
 use gfe_ode::diffsol::Scheme;
 use gfe_ode::{Curvature, Tolerance, Work};
 use std::sync::Mutex;
@@ -145,7 +146,14 @@ impl SecondOrder for Counting {
 
 #[test]
 fn the_decoder_is_called_as_often_as_the_records_say() {
-    let model = Model::read("mnist_decoder");
+    // Counts are shared: one decoder after the other.
+    let long = Model::random(160, &[32, 784], "logits", 5);
+    for (model, matrix_free) in [(Model::read("mnist_decoder"), false), (long, true)] {
+        counts_agree(&model, matrix_free);
+    }
+}
+
+fn counts_agree(model: &Model, matrix_free: bool) {
     let samples = Samples { y: digits(), w: None };
     let open = || -> Box<dyn Decoder> {
         Box::new(Counting {
@@ -158,24 +166,41 @@ fn the_decoder_is_called_as_often_as_the_records_say() {
         exact: true,
         ..Ptc::default()
     });
-    let bdf = Some(Solver::ErrorControl(ErrorControl {
-        scheme: Scheme::Bdf,
-        tolerance: Tolerance::default(),
-        curvature: Curvature::Exact,
-    }));
+    let by = |scheme| {
+        Some(Solver::ErrorControl(ErrorControl {
+            scheme,
+            tolerance: Tolerance { rtol: 1e-4, atol: 1e-6 },
+            curvature: Curvature::Exact,
+        }))
+    };
+    let grid = Steps {
+        steps: 40,
+        grid: Grid::Uniform,
+    };
     let short = Setting { t_end: 30.0, ..DEFAULT };
     let inertial = Setting {
         order: Order::Nesterov { restart: true },
         ..short
     };
-    let settings = [
-        GTOL,
-        DEFAULT,
-        Setting {
+    let following = [
+        Some(Solver::Euler(grid)),
+        Some(Solver::Rk4(grid)),
+        by(Scheme::Tsit45),
+        by(Scheme::TrBdf2),
+        by(Scheme::Esdirk34),
+        by(Scheme::Bdf),
+    ];
+    let of_short_latents = following
+        .map(|solver| Setting { solver, ..short })
+        .into_iter()
+        .chain([Setting {
             solver: exact,
             ..DEFAULT
-        },
-        Setting { solver: bdf, ..short },
+        }])
+        .filter(|_| !matrix_free);
+    let of_all = [
+        GTOL,
+        DEFAULT,
         Setting {
             solver: Some(Solver::Tsit5(Tolerance::default())),
             ..short
@@ -185,12 +210,12 @@ fn the_decoder_is_called_as_often_as_the_records_say() {
             ..inertial
         },
     ];
-    for setting in settings {
+    for setting in of_all.into_iter().chain(of_short_latents) {
         let few = Samples {
             y: samples
                 .y
                 .as_ref()
-                .subcols(0, if setting.t_end < 100.0 { 20 } else { 200 })
+                .subcols(0, if setting.t_end < 100.0 || matrix_free { 20 } else { 200 })
                 .to_owned(),
             w: None,
         };
@@ -206,6 +231,7 @@ fn the_decoder_is_called_as_often_as_the_records_say() {
             ..claimed
         };
         assert_eq!(found, claimed);
-        assert!(claimed.evaluations > 200 && claimed.vjps > 200);
+        let least = 3 * few.y.ncols() as u32;
+        assert!(claimed.evaluations > least && claimed.vjps > least);
     }
 }

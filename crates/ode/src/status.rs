@@ -65,17 +65,21 @@ impl Status {
             Status::HorizonReached => "the integration reached t_end, as asked",
             Status::MaxSteps => "the steps were used up before a stopping rule was met: raise max_steps",
             Status::StepTooSmall => {
-                "the step size fell to nothing: loosen gtol with ptc, else rtol and atol, or try another z0"
+                "the step size fell to nothing: loosen gtol with ptc, else rtol and atol, try another z0, or a decoder without kinks (relu)"
             }
-            Status::Stagnated => "no acceptable step changes z any more: gtol lies below rounding, loosen it",
+            Status::Stagnated => {
+                "no acceptable step changes z any more: gtol lies below rounding, loosen it (or z0 is huge, or the decoder has kinks)"
+            }
             Status::NotFinite => {
                 "the loss or the flow became NaN or infinite: look at the size of the datum, take a smaller step, or another z0"
             }
             Status::SolveFailed => {
-                "the equations of a step could not be solved: with ptc set a finite t_end, else try other rtol and atol, or another solver"
+                "the equations of a step could not be solved: with ptc take a smaller t_end or another h0, else other rtol and atol, or another solver"
             }
             Status::DecoderFailed => "the decoder gave an error or NaN where the sample has to go: try another z0",
-            Status::BadInput => "the datum is not finite or outside the loss's range: mask it or mend the input",
+            Status::BadInput => {
+                "the datum is not finite or outside the loss's range: mend the input or take another loss"
+            }
         }
     }
 }

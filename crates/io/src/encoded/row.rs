@@ -88,11 +88,15 @@ pub(super) const REALS: [Real; 6] = [
     }),
     (
         "edm",
-        "estimated distance to the minimum, (D/2) g^T (H + I/t_end)^-1 g, in units of the log likelihood",
+        "estimated distance to the minimum, (D/2) g^T H^-1 g (for ptc H + I/t_end), in units of the log likelihood",
         |row| row.edm,
     ),
     ("chi2", "chi-squared at z", |row| row.chi2),
-    ("t", "flow time reached; for ptc the sum of its steps", |row| row.t),
+    (
+        "t",
+        "flow time reached; for ptc the sum of its steps, for amd with fallback_dt for every forced one",
+        |row| row.t,
+    ),
 ];
 /// Datasets of counts: name, long name, value.
 pub(super) const COUNTS: [Count; 10] = [
