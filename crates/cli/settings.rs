@@ -227,7 +227,7 @@ impl Settings {
             let nearest = nearest(text, choices.iter().map(|choice| (*choice).to_owned()));
             let mut told = format!("`{name}` is {value}: it must be one of {all}");
             // A choice that merely shares some letters would lead astray.
-            if likeness(text, &nearest) > 0.8 {
+            if likeness(text, &nearest) > 0.55 {
                 told += &format!("; the nearest is {nearest}");
             }
             origin.error(told)
