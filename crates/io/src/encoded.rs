@@ -3,7 +3,7 @@
 mod layout;
 mod row;
 
-pub use layout::{Axis, EncodedLayout};
+pub use layout::EncodedLayout;
 pub(crate) use layout::{empty, group_of, lay_out_entry, lay_out_reconstruction, root, text, unicode, write_notes};
 pub use row::{EncodedRow, EncodedRows, TracePoint};
 

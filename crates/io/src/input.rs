@@ -5,14 +5,14 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use gfe_model::{DataError, DataShape, DatasetSource, Dim, TargetsMut};
+use gfe_model::{Axis, DataError, DataShape, DatasetSource, Dim, Element, TargetsMut};
 use hdf5::dataset::Layout;
-use hdf5::types::{IntSize, TypeDescriptor};
+use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 
 use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_datasets};
-use crate::{Axis, Coordinate, IoError, native};
+use crate::{Coordinate, IoError, native};
 
 /// Most axes of a dataset, the sample axis included.
 const RANK_LIMIT: usize = 8;
@@ -117,17 +117,6 @@ impl H5Input {
         descriptor.map_or_else(|error| error.to_string(), |descriptor| descriptor.to_string())
     }
 
-    /// The axes of one sample, with the coordinates of their dimension scales where these are numbers.
-    pub fn axes(&self) -> Vec<Axis> {
-        let mut values = axis_values(&self.file, &self.dataset).into_iter().skip(1);
-        let dims = self.shape.dims.iter().cloned();
-        dims.map(|dim| Axis {
-            values: values.next().flatten().filter(|values| values.len() == dim.len),
-            dim,
-        })
-        .collect()
-    }
-
     /// A dataset with one value per sample, by its path or its name beside the data.
     ///
     /// Fails where there is none, it has another shape, or its values are neither numbers nor texts.
@@ -156,6 +145,25 @@ impl H5Input {
 impl DatasetSource for H5Input {
     fn shape(&self) -> &DataShape {
         &self.shape
+    }
+
+    /// With the coordinates of their dimension scales where these are numbers.
+    fn axes(&self) -> Vec<Axis> {
+        let mut values = axis_values(&self.file, &self.dataset).into_iter().skip(1);
+        let dims = self.shape.dims.iter().cloned();
+        dims.map(|dim| Axis {
+            values: values.next().flatten().filter(|values| values.len() == dim.len),
+            dim,
+        })
+        .collect()
+    }
+
+    fn element(&self) -> Element {
+        match self.dataset.dtype().and_then(|dtype| dtype.to_descriptor()) {
+            Ok(TypeDescriptor::Unsigned(IntSize::U1)) => Element::U8,
+            Ok(TypeDescriptor::Float(FloatSize::U2 | FloatSize::U4)) => Element::F32,
+            _ => Element::F64,
+        }
     }
 
     fn read(&mut self, ids: &[usize], to: TargetsMut<'_>) -> Result<(), DataError> {

@@ -22,7 +22,7 @@ mod tables;
 pub use atomic::write_whole;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
-pub use encoded::{Axis, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, TracePoint};
+pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, TracePoint};
 pub use error::IoError;
 pub use hash::{RowsHash, params_sha256};
 pub use input::{H5Input, InputPath};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use gfe_model::Dim;
+use gfe_model::{Axis, Dim};
 use hdf5::types::{TypeDescriptor, VarLenUnicode};
 use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::input::{VALUES_LIMIT, open_file, refuse_foreign_storage};
 use crate::listing::dimension_names;
-use crate::{Axis, InputPath, IoError, listing};
+use crate::{InputPath, IoError, listing};
 
 /// An open file of layout 1.x, written by `gfe encode` or `gfe decode`.
 #[derive(Debug)]

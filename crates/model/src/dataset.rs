@@ -11,6 +11,26 @@ pub struct Dim {
     pub len: usize,
 }
 
+/// An axis of a sample with its coordinates, where there are any.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// Name and length.
+    pub dim: Dim,
+    /// Coordinates, such as wavelengths; indices where there are none.
+    pub values: Option<Vec<f64>>,
+}
+
+/// The type of stored values; they are always handed out as f64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// Double precision, and every integer type but the next.
+    F64,
+    /// Single precision.
+    F32,
+    /// Unsigned bytes.
+    U8,
+}
+
 /// Sizes of a data set: samples, and the axes of one sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataShape {
@@ -58,6 +78,19 @@ pub struct DataError {
 pub trait DatasetSource: Send {
     /// Sizes; constant for an instance.
     fn shape(&self) -> &DataShape;
+    /// The axes of one sample, with coordinates where the source has them.
+    fn axes(&self) -> Vec<Axis> {
+        let dims = self.shape().dims.iter().cloned();
+        dims.map(|dim| Axis { dim, values: None }).collect()
+    }
+    /// The type of the stored values.
+    fn element(&self) -> Element {
+        Element::F64
+    }
+    /// Whether the values have weights.
+    fn weighted(&self) -> bool {
+        false
+    }
     /// Reads the samples `ids` into the columns of `to`, in that order. Consecutive ids are read together.
     fn read(&mut self, ids: &[usize], to: TargetsMut<'_>) -> Result<(), DataError>;
 }

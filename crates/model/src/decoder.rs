@@ -5,7 +5,8 @@
 //! pass lies in a *tape*, one column per lane, which belongs to the host too: a lane that moves takes its column along.
 //! Scratch memory is asked for before and handed in, so that no call has to allocate.
 
-use crate::{Cols, ColsMut};
+use crate::{Cols, ColsMut, Latent, LossKind, Targets};
+use serde::{Deserialize, Serialize};
 
 /// Sizes of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,29 @@ pub struct DecoderShape {
     pub params: usize,
     /// c, the number of known inputs of a sample; may be 0.
     pub context: usize,
+}
+
+/// What a decoded value means; the computation is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Logits of numbers in `[0, 1]`.
+    Logits,
+    /// Logarithms of rates.
+    LogRates,
+    /// The values themselves.
+    Values,
+}
+
+impl Output {
+    /// The loss for such values where nobody chose one.
+    pub fn loss(self) -> LossKind {
+        match self {
+            Output::Logits => LossKind::Bce,
+            Output::LogRates => LossKind::Poisson,
+            Output::Values => LossKind::Mse,
+        }
+    }
 }
 
 /// One tensor of the flat `params`: they follow one another in this order, each in C order.
@@ -86,11 +110,26 @@ pub trait Decoder: Send {
     /// Sizes; constant for an instance.
     fn shape(&self) -> DecoderShape;
     /// Names and shapes of the tensors in `params`, in order; their lengths add up to `shape().params`.
-    fn tensors(&self) -> Vec<TensorSpec>;
+    fn tensors(&self) -> Vec<TensorSpec> {
+        Vec::new()
+    }
+    /// What a decoded value means.
+    fn output(&self) -> Output {
+        Output::Values
+    }
+    /// What each latent is, d of them; none where they are plain numbers. The functions here take and give physical values:
+    /// [`Unbounded`](crate::Unbounded) maps them.
+    fn latents(&self) -> &[Latent] {
+        &[]
+    }
     /// Rows of the tape.
-    fn tape_len(&self) -> usize;
+    fn tape_len(&self) -> usize {
+        0
+    }
     /// Scratch values that any product needs for `columns` columns of the widest matrix it is given or writes.
-    fn scratch_len(&self, columns: usize) -> usize;
+    fn scratch_len(&self, _columns: usize) -> usize {
+        0
+    }
     /// x = D(z). Writes `x` `[D, lanes]` and `tape` `[tape_len, lanes]`.
     fn forward(&self, at: At<'_>, x: ColsMut<'_>, tape: ColsMut<'_>, scratch: &mut [f64]) -> Result<(), DecodeError>;
     /// z_bar = J^T x_bar, with J = dD/dz. `x_bar` `[D, lanes]`, writes `z_bar` `[d, lanes]`.
@@ -111,6 +150,10 @@ pub trait Decoder: Send {
     }
     /// Second-order products, where the decoder has them.
     fn second_order(&self) -> Option<&dyn SecondOrder> {
+        None
+    }
+    /// Guesses at codes, where the decoder makes them.
+    fn guess(&self) -> Option<&dyn Guess> {
         None
     }
 }
@@ -168,5 +211,21 @@ pub trait SecondOrder {
         z_bar_dot: ColsMut<'_>,
         params_bar_dot: Option<&mut [f64]>,
         scratch: &mut [f64],
+    ) -> Result<(), DecodeError>;
+}
+
+/// Where to start.
+pub trait Guess {
+    /// z = a guess at the code of y.
+    ///
+    /// `start` 0 asks for the best, 1, 2, ... for different ones, the same for the same y. `context` `[c, lanes]`, data
+    /// `[D, lanes]`, of which a value with weight 0 is not to be read; writes `z` `[d, lanes]`.
+    fn guess(
+        &self,
+        params: &[f64],
+        context: Cols<'_>,
+        data: Targets<'_>,
+        start: usize,
+        z: ColsMut<'_>,
     ) -> Result<(), DecodeError>;
 }

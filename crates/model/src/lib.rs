@@ -11,12 +11,18 @@ mod columns;
 mod dataset;
 mod decoder;
 pub mod dense;
+mod latent;
 pub mod loss;
 mod random;
+mod unbounded;
 
-pub use dataset::{DataError, DataShape, DatasetSource, Dim, Targets, TargetsMut};
-pub use decoder::{At, DecodeError, Decoder, DecoderShape, SecondOrder, Seeds, Tangent, Taped, TensorSpec, Trainable};
+pub use dataset::{Axis, DataError, DataShape, DatasetSource, Dim, Element, Targets, TargetsMut};
+pub use decoder::{
+    At, DecodeError, Decoder, DecoderShape, Guess, Output, SecondOrder, Seeds, Tangent, Taped, TensorSpec, Trainable,
+};
+pub use latent::{Latent, Transform};
 pub use loss::{BadDatum, Loss, LossKind};
+pub use unbounded::Unbounded;
 
 /// A batch read column by column: `[rows, lanes]`, column-major with unit row stride; column b belongs to lane b.
 pub type Cols<'a> = faer::MatRef<'a, f64>;

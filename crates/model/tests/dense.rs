@@ -1,7 +1,7 @@
 //! The dense decoder: its products against one another and differences, and column by column.
 
 use faer::Mat;
-use gfe_model::dense::{Activation, Dense, DenseConfig, DenseError, DenseKind, Output};
+use gfe_model::dense::{Activation, Dense, DenseConfig, DenseError, DenseKind};
 use gfe_model::{At, Cols, Decoder, LossKind, Taped, check};
 
 fn config(latent: usize, layers: &[usize], activation: Activation) -> DenseConfig {

@@ -1,6 +1,6 @@
 //! The structure of an output file, layout 1.0: datasets, dimension scales, NeXus view.
 
-use gfe_model::Dim;
+use gfe_model::Axis;
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Group, H5Type, Location};
 use ndarray::Array1;
@@ -12,15 +12,6 @@ use crate::scales::{self, Attachments};
 
 /// Bytes of a chunk of reconstructions before compression.
 const CHUNK_BYTES: usize = 512 << 10;
-
-/// An axis of a sample and, where the input has them, its coordinates.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
-    /// Name and length.
-    pub dim: Dim,
-    /// Coordinates, such as wavelengths; indices where there are none.
-    pub values: Option<Vec<f64>>,
-}
 
 /// What an output file will hold.
 #[derive(Clone, Debug, Default)]

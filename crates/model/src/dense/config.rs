@@ -1,7 +1,7 @@
 //! The architecture as configuration and model files state it.
 
 use super::Activation;
-use crate::LossKind;
+use crate::Output;
 use serde::{Deserialize, Serialize};
 
 /// The name by which a configuration says that it is one of a dense decoder.
@@ -11,29 +11,6 @@ pub enum DenseKind {
     /// `dense`
     #[default]
     Dense,
-}
-
-/// What a decoded value means; the computation is the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Logits of numbers in `[0, 1]`.
-    Logits,
-    /// Logarithms of rates.
-    LogRates,
-    /// The values themselves.
-    Values,
-}
-
-impl Output {
-    /// The loss for such values where nobody chose one.
-    pub fn loss(self) -> LossKind {
-        match self {
-            Output::Logits => LossKind::Bce,
-            Output::LogRates => LossKind::Poisson,
-            Output::Values => LossKind::Mse,
-        }
-    }
 }
 
 /// A dense decoder's architecture, in JSON for example

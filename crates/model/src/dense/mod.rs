@@ -11,11 +11,11 @@ mod second_order;
 mod train;
 
 pub use activation::Activation;
-pub use config::{DenseConfig, DenseError, DenseKind, Output};
+pub use config::{DenseConfig, DenseError, DenseKind};
 
 use crate::columns::{batch, batch_mut, blocks, column_mut, cut, widest_block};
 use crate::{
-    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, SecondOrder, Tangent, Taped, TensorSpec, Trainable,
+    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, SecondOrder, Tangent, Taped, TensorSpec, Trainable,
 };
 use faer::prelude::IntoConst;
 use layer::{Layer, affine, product, scale};
@@ -148,6 +148,10 @@ impl Decoder for Dense {
             ]
         };
         self.layers.iter().enumerate().flat_map(tensors).collect()
+    }
+
+    fn output(&self) -> Output {
+        self.config.output
     }
 
     fn tape_len(&self) -> usize {
