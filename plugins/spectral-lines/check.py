@@ -182,3 +182,222 @@ class Decoder:
         with np.errstate(all="ignore"):
             logit = np.log((p - lower) / (upper - p)) - np.log((default - lower) / (upper - default))
             return np.choose(kind, [p - default, np.log((p - lower) / (default - lower)), logit]) / scale
+
+
+REDSHIFTS = np.linspace(0.0, 0.03, 7)
+
+
+def samples(decoder, lanes=7, seed=5):
+    """Latents around the defaults, with narrow, broad, Lorentzian and Gaussian lines among them; and contexts."""
+    rng = np.random.default_rng(seed)
+    z = decoder.physical(rng.normal(size=(lanes, decoder.d)))[0]
+    for name, values in (("sigma_1", [0.01, 0.3, 3.0]), ("gamma_2", [0.0, 1e-6, 5.0])):
+        if name in decoder.names:
+            z[:3, decoder.names.index(name)] = values
+    return z, np.stack([REDSHIFTS[:lanes], rng.uniform(0.1, 0.3, lanes)], 1)
+
+
+def reference(decoder, config, z, context):
+    """x by scipy, straight from the formula of the README."""
+    grid = config.get("grid", {"first": 640.0, "last": 690.0, "count": 501})
+    wavelength = np.array(grid["wavelengths"]) if "wavelengths" in grid else np.linspace(
+        grid["first"], grid["last"], grid["count"])
+    value = {name: z[:, [i]] for i, name in enumerate(decoder.names)}
+    t = 2.0 * (wavelength - wavelength[0]) / (wavelength[-1] - wavelength[0]) - 1.0
+    x = sum(value[f"continuum_{j}"] * np.polynomial.Chebyshev.basis(j)(t) for j in range(config["continuum"]["degree"] + 1))
+    stretch, resolution = 1.0 + context[:, :1], context[:, 1:]
+    sign = -1.0 if config.get("kind") == "absorption" else 1.0
+    for k in range(1, config["lines"] + 1):
+        sigma, gamma = (value.get(f"{name}_{k}", value.get(name, config.get(name, {}).get("default")))
+                        for name in ("sigma", "gamma"))
+        x = x + sign * value[f"amplitude_{k}"] * voigt_profile(
+            wavelength - value[f"center_{k}"] * stretch, np.hypot(sigma * stretch, resolution), gamma * stretch)
+    return x
+
+
+CONFIGS = [
+    {"lines": 3, "continuum": {"degree": 2}},
+    {"lines": 2, "kind": "absorption", "continuum": {"degree": 0}, "gamma": {"default": 0.2, "free": "shared"}},
+    {"lines": 4, "continuum": {"degree": 1}, "sigma": {"default": 0.4, "free": "shared"},
+     "gamma": {"default": 0.1, "free": "none"}, "center": {"lower": 645.0, "upper": 680.0}},
+    {"lines": 1, "continuum": {"degree": 3}, "gamma": {"default": 0.1},
+     "grid": {"wavelengths": list(np.r_[600.0:640.0:3.0, 640.0:660.0:0.07, 662.0:900.0:11.0])}},
+]
+
+
+def relative(a, b):
+    return np.max(np.abs(a - b)) / np.max(np.abs(b))
+
+
+def difference(central, exact, value):
+    """The largest error of a lane relative to the derivative, or to what rounding of `value` hides."""
+    size = np.maximum(np.max(np.abs(exact), axis=1), 1e-4 * np.max(np.abs(value), axis=1))
+    return np.max(np.max(np.abs(central - exact), axis=1) / size)
+
+
+def check_profile():
+    """V against Re w everywhere, where the two regions of the approximation meet included."""
+    decoder = Decoder(config={"lines": 1, "continuum": {"degree": 0}, "grid": {"first": 1.0, "last": 101.0, "count": 4001},
+                              "center": {"lower": 50.0, "upper": 52.0}})
+    wavelength, worst = np.linspace(1.0, 101.0, 4001), 0.0
+    for sigma in (0.01, 0.1, 1.0, 3.0, 10.0):
+        for gamma in (0.0, 1e-9, 1e-3, 0.1, 1.0, 9.0, 14.0, 15.0, 100.0):
+            z = np.zeros((1, decoder.d))
+            z[0, [decoder.names.index(n) for n in ("amplitude_1", "center_1", "sigma_1", "gamma_1")]] = 1, 51, sigma, gamma
+            tape = decoder.forward(z, np.zeros((1, 2)))[1].reshape(5, -1)
+            zeta = (wavelength - 51.0 + 1j * gamma) / (sigma * np.sqrt(2.0))
+            w = wofz(zeta) / (sigma * np.sqrt(2.0 * np.pi))
+            worst = max(worst, np.max(np.abs(tape[0] - w.real) / np.abs(w)))
+    yield "Voigt profile against Re wofz, relative to |wofz|", worst, 1e-12
+
+
+def check_derivatives(config, seed=1):
+    decoder = Decoder(config=config)
+    rng = np.random.default_rng(seed)
+    z, context = samples(decoder)
+    n, d = z.shape
+    x, tape = decoder.forward(z, context)
+    yield "forward against scipy", relative(x, reference(decoder, config, z, context)), 1e-12
+    x_bar, z_dot = rng.normal(size=x.shape), z * rng.normal(size=z.shape)
+    left = np.einsum("ij,ij->i", x_bar, decoder.jvp(z, context, tape, z_dot))
+    size = np.einsum("ij,ij->i", np.abs(x_bar), np.abs(decoder.jvp(z, context, tape, z_dot)))
+    right = np.einsum("ij,ij->i", decoder.vjp(z, context, tape, x_bar), z_dot)
+    yield "<x_bar, J z_dot> = <J^T x_bar, z_dot>", np.max(np.abs(left - right) / size), 1e-12
+    step, worst, worst_second = 2e-3, 0.0, 0.0
+    for i, name in enumerate(decoder.names):
+        unit = np.zeros_like(z)
+        word, _, number = name.partition("_")
+        widths = [n for n in (f"sigma_{number}", f"gamma_{number}", "sigma", "gamma") if n in decoder.names]
+        unit[:, i] = 1.0 if word == "continuum" else z[:, i] if word != "center" else np.linalg.norm(
+            np.c_[context[:, 1], z[:, [decoder.names.index(n) for n in widths]]], axis=1)
+        shifts = {k: decoder.forward(np.ascontiguousarray(z + k * step * unit), context) for k in (-2, -1, 1, 2)}
+        central = (8 * (shifts[1][0] - shifts[-1][0]) - (shifts[2][0] - shifts[-2][0])) / (12 * step)
+        exact = decoder.jvp(z, context, tape, unit)
+        worst = max(worst, difference(central, exact, x))
+        bars = {k: decoder.vjp(np.ascontiguousarray(z + k * step * unit), context, shifts[k][1], x_bar) for k in shifts}
+        central = (8 * (bars[1] - bars[-1]) - (bars[2] - bars[-2])) / (12 * step)
+        exact = decoder.hvp(z, context, tape, unit, x_bar, np.zeros_like(x))
+        worst_second = max(worst_second, difference(central, exact, decoder.vjp(z, context, tape, x_bar)))
+    yield "jvp against central differences", worst, 1e-8
+    yield "hvp against central differences of vjp", worst_second, 1e-7
+    bar_dot = rng.normal(size=x.shape)
+    both = decoder.hvp(z, context, tape, z_dot, x_bar, bar_dot)
+    sum_ = decoder.hvp(z, context, tape, z_dot, x_bar, 0 * bar_dot) + decoder.vjp(z, context, tape, bar_dot)
+    yield "hvp is linear in x_bar_dot", relative(both, sum_), 1e-13
+
+
+def check_lanes():
+    """Strides, lane by lane against all at once, several directions a lane, NaN, wrong shapes."""
+    decoder = Decoder(config=CONFIGS[0])
+    z, context = samples(decoder)
+    n, d = z.shape
+    x, tape = decoder.forward(z, context)
+    wide = {key: np.full((n, rows + 3), 7.5) for key, rows in
+            (("z", d), ("context", 2), ("x", decoder.D), ("tape", decoder.tape_rows))}
+    wide["z"][:, :d], wide["context"][:, :2] = z, context
+    decoder.forward(wide["z"][:, :d], wide["context"][:, :2], wide["x"][:, :decoder.D], wide["tape"][:, :decoder.tape_rows])
+    yield "strides: same bits", not np.array_equal(wide["x"][:, :-3], x), 0
+    yield "strides: nothing between columns", any(np.any(a[:, -3:] != 7.5) for a in wide.values()), 0
+    alone = np.concatenate([decoder.forward(z[[i]], context[[i]])[0] for i in range(n)])
+    yield "lanes: same bits alone", not np.array_equal(alone, x), 0
+    z_dot = np.random.default_rng(2).normal(size=(3 * n, d))
+    together = decoder.jvp(z, context, tape, z_dot)
+    one = np.concatenate([decoder.jvp(z[[i]], context[[i]], tape[[i]], z_dot[3 * i:3 * i + 3]) for i in range(n)])
+    yield "jvp: three directions a lane", not np.array_equal(together, one), 0
+    broken = z.copy()
+    for i in range(min(n, d)):
+        broken[i, i] = np.nan
+    y, tape_nan = decoder.forward(broken, context)
+    yield "NaN in z: NaN in x", not all(np.isnan(y[i]).any() for i in range(n)), 0
+    decoder.hvp(broken, context, tape_nan, z, y, y)
+    fine = np.concatenate([np.nan * z[:1], z[1:]])
+    yield "NaN in one lane alone", not np.array_equal(decoder.forward(fine, context)[0][1:], x[1:]), 0
+    for what, call in (("z", lambda: decoder.forward(np.ascontiguousarray(z[:, 1:]), context)),
+                       ("context", lambda: decoder.forward(z, context[1:])),
+                       ("x", lambda: decoder.forward(z, context, x=np.empty((n, 3)))),
+                       ("tape", lambda: decoder.vjp(z, context, tape[1:], x)),
+                       ("x_bar", lambda: decoder.vjp(z, context, tape, x[1:])),
+                       ("z_dot", lambda: decoder.jvp(z, context, tape, z_dot[1:])),
+                       ("latent", lambda: decoder.latent(d))):
+        try:
+            call()
+            refused = ""
+        except Refused as error:
+            refused = str(error)
+        yield f"wrong shape of {what}: {refused}", what not in refused, 0
+
+
+def check_guess():
+    """Within the bounds, distinct, repeatable; spectra of noise, of zeros and with all masked among them."""
+    decoder = Decoder(config=CONFIGS[0])
+    z, context = samples(decoder)
+    y = decoder.forward(z, context)[0]
+    rng = np.random.default_rng(3)
+    y[3], y[4] = 0.0, rng.normal(size=decoder.D)
+    w = np.full_like(y, 1e4)
+    w[5] = 0.0
+    y[6, 100:120], w[6, 100:120] = np.nan, 0.0
+    outside = nan = 0
+    starts = []
+    for weights in (w, np.empty((0, decoder.D))):
+        lanes = slice(0, 5) if len(weights) == 0 else slice(None)
+        for start in range(12):
+            guess = decoder.guess(np.ascontiguousarray(y[lanes]), weights, np.ascontiguousarray(context[lanes]), start)
+            nan += np.isnan(guess).sum()
+            outside += np.sum((guess <= decoder.column("lower")) | (guess >= decoder.column("upper")))
+            starts.append(guess[:3])
+    yield "guess: finite", nan, 0
+    yield "guess: inside the bounds", outside, 0
+    yield "guess: the starts differ", sum(np.array_equal(starts[i], starts[j]) for i in range(12) for j in range(i)), 0
+    yield "guess: the same again", not np.array_equal(decoder.guess(y, w, context, 3)[:3], starts[3]), 0
+
+
+REFUSED = {
+    b"[1]": "configuration must be an object",
+    b"{": "not JSON",
+    b'{"lines": 3,}': "not JSON",
+    b'{"lines": 03}': "not JSON",
+    b'{"lines": 1, "lines": 2}': "'lines' stands twice",
+    b'{"line": 3}': "unknown key 'line'",
+    b'{"sigma": {"defalt": 1}}': "unknown key 'defalt' in sigma",
+    b'{"lines": 2.5}': "lines must be an integer",
+    b'{"lines": "2"}': "lines must be a number, not a string",
+    b'{"grid": {"first": 1}}': "grid needs first, last and count",
+    b'{"grid": {"first": 2, "last": 1, "count": 9}}': "grid.last must be above",
+    b'{"grid": {"wavelengths": [1, 3, 2]}}': "numbers that increase",
+    b'{"sigma": {"default": -1}}': "sigma.default must be positive",
+    b'{"gamma": {"free": "all"}}': 'one of "each", "shared", "none"',
+    b'{"center": {"lower": 9, "upper": 8}}': "center.lower must be",
+    b'{"center": {"default": [650]}}': "array of 3 numbers",
+    b'{"kind": 3}': 'one of "emission", "absorption"',
+    b'{"continuum": {"degree": 99}}': "from 0 to 8",
+    b'{"unit": 3}': "unit must be a string",
+    b"[" * 100: "nested deeper",
+}
+
+
+def check_errors():
+    for text, expected in REFUSED.items():
+        try:
+            Decoder(config=text)
+            message = "accepted"
+        except Refused as error:
+            message = str(error)
+        yield f"{text[:50].decode()}: {message}", expected not in message, 0
+
+
+def main():
+    failed = 0
+    checks = [("profile", check_profile())] + [(f"configuration {i}", check_derivatives(config))
+                                               for i, config in enumerate(CONFIGS)]
+    for title, check in [*checks, ("lanes", check_lanes()), ("guess", check_guess()), ("errors", check_errors())]:
+        for what, value, limit in check:
+            good = value <= limit
+            failed += not good
+            print(f"{'ok  ' if good else 'FAIL'} {title}: {what}" + (f": {value:.1e} (limit {limit:.0e})" if limit else ""))
+    print(f"{failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

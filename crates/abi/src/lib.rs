@@ -23,10 +23,10 @@ pub use dataset::{
     ELEMENT_F64, ELEMENT_U8,
 };
 pub use decoder::{
-    At, DECODER_FACTORY, DecoderFactory, DecoderInfo, DecoderInstance, DecoderTable, GUESS, GuessTable, LATENTS, Latent,
-    LatentsTable, OUTPUT_LOG_RATES, OUTPUT_LOGITS, OUTPUT_VALUES, PRECISION_F32, PRECISION_F64, SECOND_ORDER,
-    SecondOrderTable, Shape, TANGENT, THREADS_INSTANCE, THREADS_PROCESS, THREADS_SHARED, TRAINABLE,
-    TRANSFORM_IDENTITY, TRANSFORM_LOG, TRANSFORM_LOGIT, TangentTable, Tensor, TrainableTable,
+    At, DECODER_FACTORY, DecoderFactory, DecoderInfo, DecoderInstance, DecoderTable, GUESS, GuessTable, LATENTS,
+    Latent, LatentsTable, OUTPUT_LOG_RATES, OUTPUT_LOGITS, OUTPUT_VALUES, PRECISION_F32, PRECISION_F64, SECOND_ORDER,
+    SecondOrderTable, Shape, TANGENT, THREADS_INSTANCE, THREADS_PROCESS, THREADS_SHARED, TRAINABLE, TRANSFORM_IDENTITY,
+    TRANSFORM_LOG, TRANSFORM_LOGIT, TangentTable, Tensor, TrainableTable,
 };
 pub use entry::{ENTRY_SYMBOL, EntryFunction, HostInfo, MAGIC, PluginEntry, VERSION, Version};
 pub use status::Status;

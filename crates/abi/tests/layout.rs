@@ -101,7 +101,9 @@ fn program(rust: &BTreeMap<String, u64>) -> String {
             (None, Some((of, member))) => format!("offsetof({of}, {member})"),
             (None, None) => name.clone(),
         };
-        lines.push(format!("printf(\"%s=%llu\\n\", \"{name}\", (unsigned long long)({value}));"));
+        lines.push(format!(
+            "printf(\"%s=%llu\\n\", \"{name}\", (unsigned long long)({value}));"
+        ));
     }
     for (name, _) in ids() {
         lines.push(format!("printf(\"%s=%s\\n\", \"{name}\", {name});"));

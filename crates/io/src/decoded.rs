@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use gfe_model::{Axis, Cols};
 
+use crate::IoError;
 use crate::encoded::{empty, lay_out_entry, lay_out_reconstruction, root, single, write_notes};
 use crate::output::Output;
 use crate::scales::{self, Attachments};
-use crate::IoError;
 
 /// A file of reconstructions being written; nothing appears at its path before [`DecodedWriter::finish`].
 pub struct DecodedWriter {

@@ -59,10 +59,14 @@ impl Latent {
             return Some(format!("the name {name:?} of a latent is not a word"));
         }
         if !(*scale > 0.0 && scale.is_finite()) {
-            return Some(format!("`scale` of latent {name} is {scale}: it must be positive and finite"));
+            return Some(format!(
+                "`scale` of latent {name} is {scale}: it must be positive and finite"
+            ));
         }
         if !(lower < default && default < upper && default.is_finite()) {
-            return Some(format!("`default` of latent {name} is {default}: it must lie between {lower} and {upper}"));
+            return Some(format!(
+                "`default` of latent {name} is {default}: it must lie between {lower} and {upper}"
+            ));
         }
         let missing = match self.transform {
             Transform::Identity => None,
@@ -153,7 +157,8 @@ mod tests {
         for latent in ALL.map(latent) {
             for u in [-1.5, 0.2, 1.1] {
                 let h = 1e-5;
-                let ([_, slope, bend], above, below) = (latent.physical(u), latent.physical(u + h), latent.physical(u - h));
+                let ([_, slope, bend], above, below) =
+                    (latent.physical(u), latent.physical(u + h), latent.physical(u - h));
                 assert!((slope - (above[0] - below[0]) / (2.0 * h)).abs() < 1e-9);
                 assert!((bend - (above[1] - below[1]) / (2.0 * h)).abs() < 1e-9);
             }

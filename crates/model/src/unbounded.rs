@@ -51,7 +51,10 @@ impl Unbounded {
 fn times(mut to: ColsMut<'_>, from: Cols<'_>, directions: usize) {
     for b in 0..to.ncols() {
         let factors = column(from, b / directions);
-        column_mut(&mut to, b).iter_mut().zip(factors).for_each(|(to, factor)| *to *= factor);
+        column_mut(&mut to, b)
+            .iter_mut()
+            .zip(factors)
+            .for_each(|(to, factor)| *to *= factor);
     }
 }
 
@@ -93,7 +96,13 @@ impl Decoder for Unbounded {
         self.inner.forward(At { z, ..at }, x, inner, scratch)
     }
 
-    fn vjp(&self, taped: Taped<'_>, x_bar: Cols<'_>, mut z_bar: ColsMut<'_>, scratch: &mut [f64]) -> Result<(), DecodeError> {
+    fn vjp(
+        &self,
+        taped: Taped<'_>,
+        x_bar: Cols<'_>,
+        mut z_bar: ColsMut<'_>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
         self.inner.vjp(self.inside(taped), x_bar, z_bar.as_mut(), scratch)?;
         times(z_bar, self.row(taped.tape, 1), 1);
         Ok(())
@@ -122,7 +131,13 @@ fn had<T>(ability: Option<T>) -> Result<T, DecodeError> {
 }
 
 impl Tangent for Unbounded {
-    fn jvp(&self, taped: Taped<'_>, z_dot: Cols<'_>, x_dot: ColsMut<'_>, scratch: &mut [f64]) -> Result<(), DecodeError> {
+    fn jvp(
+        &self,
+        taped: Taped<'_>,
+        z_dot: Cols<'_>,
+        x_dot: ColsMut<'_>,
+        scratch: &mut [f64],
+    ) -> Result<(), DecodeError> {
         let columns = z_dot.ncols();
         let (own, rest) = scratch.split_at_mut(self.latent * columns);
         let mut p_dot = batch_mut(own, self.latent, columns);
@@ -170,7 +185,8 @@ impl SecondOrder for Unbounded {
         p_dot.as_mut().copy_from(seeds.z_dot);
         times(p_dot.as_mut(), self.row(taped.tape, 1), 1);
         let inside = self.inside(taped);
-        self.inner.vjp(inside, seeds.x_bar, batch_mut(gradient, self.latent, lanes), rest)?;
+        self.inner
+            .vjp(inside, seeds.x_bar, batch_mut(gradient, self.latent, lanes), rest)?;
         let seeds_inside = Seeds {
             z_dot: p_dot.into_const(),
             ..seeds

@@ -2,7 +2,7 @@
 
 use faer::Mat;
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseError, DenseKind};
-use gfe_model::{At, Cols, Decoder, LossKind, Taped, check};
+use gfe_model::{At, Cols, Decoder, LossKind, Output, Taped, check};
 
 fn config(latent: usize, layers: &[usize], activation: Activation) -> DenseConfig {
     DenseConfig {

@@ -112,7 +112,11 @@ impl<S: DatasetPlugin> Tables<S> {
 impl<S: DatasetPlugin> Instance<S> {
     fn open(config: &str) -> Result<DatasetInstance, String> {
         let source = S::open(config)?;
-        let axes = source.axes().into_iter().map(|axis| (c_text(&axis.dim.name), axis)).collect();
+        let axes = source
+            .axes()
+            .into_iter()
+            .map(|axis| (c_text(&axis.dim.name), axis))
+            .collect();
         Ok(DatasetInstance {
             table: &Tables::<S>::DATASET,
             instance: Box::into_raw(Box::new(Instance { source, axes })).cast(),
@@ -179,14 +183,19 @@ unsafe extern "C" fn read<S: DatasetPlugin>(
         };
         let (samples, values) = (source.shape().samples, source.shape().values());
         if let Some(id) = ids.iter().find(|id| **id >= samples) {
-            return Err(Failure(Status::ERROR, format!("sample {id} was asked for, and there are {samples}")));
+            return Err(Failure(
+                Status::ERROR,
+                format!("sample {id} was asked for, and there are {samples}"),
+            ));
         }
         let y = view::cols_mut(y, values, len).ok_or_else(|| Failure::shape("y"))?;
         let w = match w.cols {
             0 => None,
             _ => Some(view::cols_mut(w, values, len).ok_or_else(|| Failure::shape("w"))?),
         };
-        source.read(ids, TargetsMut { y, w }).map_err(|error| Failure(Status::ERROR, error.message))
+        source
+            .read(ids, TargetsMut { y, w })
+            .map_err(|error| Failure(Status::ERROR, error.message))
     })
 }
 

@@ -6,7 +6,9 @@ use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ptr;
-use gfe_abi::{self as abi, DecoderInfo, DecoderInstance, DecoderTable, Matrix, MatrixMut, SliceMut, Status, Text, TextMut};
+use gfe_abi::{
+    self as abi, DecoderInfo, DecoderInstance, DecoderTable, Matrix, MatrixMut, SliceMut, Status, Text, TextMut,
+};
 use gfe_model::{At, DecodeError, Decoder, DecoderShape, Output, Seeds, Taped, Targets, Transform};
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -173,8 +175,16 @@ impl<D: DecoderPlugin> Instance<D> {
     fn create(config: &str) -> Result<DecoderInstance, String> {
         let decoder = D::create(config)?;
         let shape = decoder.shape();
-        let tensors = decoder.tensors().into_iter().map(|spec| (c_text(&spec.name), spec.shape)).collect();
-        let latents = decoder.latents().iter().map(|latent| (c_text(&latent.name), c_text(&latent.unit))).collect();
+        let tensors = decoder
+            .tensors()
+            .into_iter()
+            .map(|spec| (c_text(&spec.name), spec.shape))
+            .collect();
+        let latents = decoder
+            .latents()
+            .iter()
+            .map(|latent| (c_text(&latent.name), c_text(&latent.unit)))
+            .collect();
         let instance = Box::new(Instance {
             decoder,
             shape,
@@ -309,7 +319,9 @@ unsafe extern "C" fn forward<D: DecoderPlugin>(
         let lanes = at.z.ncols();
         let x = view::cols_mut(x, of.shape.data, lanes).ok_or_else(|| Failure::shape("x"))?;
         let tape = view::cols_mut(tape, of.decoder.tape_len(), lanes).ok_or_else(|| Failure::shape("the tape"))?;
-        of.decoder.forward(at, x, tape, of.scratch(scratch, lanes)?).map_err(failure)
+        of.decoder
+            .forward(at, x, tape, of.scratch(scratch, lanes)?)
+            .map_err(failure)
     })
 }
 
@@ -328,7 +340,9 @@ unsafe extern "C" fn vjp<D: DecoderPlugin>(
         let lanes = taped.at.z.ncols();
         let x_bar = view::cols(x_bar, of.shape.data, Some(lanes)).ok_or_else(|| Failure::shape("x_bar"))?;
         let z_bar = view::cols_mut(z_bar, of.shape.latent, lanes).ok_or_else(|| Failure::shape("z_bar"))?;
-        of.decoder.vjp(taped, x_bar, z_bar, of.scratch(scratch, lanes)?).map_err(failure)
+        of.decoder
+            .vjp(taped, x_bar, z_bar, of.scratch(scratch, lanes)?)
+            .map_err(failure)
     })
 }
 
@@ -387,7 +401,9 @@ unsafe extern "C" fn jvp<D: DecoderPlugin>(
         }
         let x_dot = view::cols_mut(x_dot, of.shape.data, columns).ok_or_else(|| Failure::shape("x_dot"))?;
         let scratch = of.scratch(scratch, columns.max(lanes))?;
-        ability(of.decoder.tangent())?.jvp(taped, z_dot, x_dot, scratch).map_err(failure)
+        ability(of.decoder.tangent())?
+            .jvp(taped, z_dot, x_dot, scratch)
+            .map_err(failure)
     })
 }
 
@@ -418,7 +434,9 @@ unsafe extern "C" fn params_vjp<D: DecoderPlugin>(
         let params_bar = view::slice_mut(params_bar).filter(|params_bar| params_bar.len() == of.shape.params);
         let params_bar = params_bar.ok_or_else(|| Failure::shape("params_bar"))?;
         let scratch = of.scratch(scratch, lanes)?;
-        ability(of.decoder.trainable())?.params_vjp(taped, x_bar, params_bar, scratch).map_err(failure)
+        ability(of.decoder.trainable())?
+            .params_vjp(taped, x_bar, params_bar, scratch)
+            .map_err(failure)
     })
 }
 
@@ -451,7 +469,9 @@ unsafe extern "C" fn hvp<D: DecoderPlugin>(
             _ => view::slice_mut(params_bar_dot),
         };
         let scratch = of.scratch(scratch, lanes)?;
-        ability(of.decoder.second_order())?.hvp(taped, seeds, z_bar_dot, params_bar_dot, scratch).map_err(failure)
+        ability(of.decoder.second_order())?
+            .hvp(taped, seeds, z_bar_dot, params_bar_dot, scratch)
+            .map_err(failure)
     })
 }
 
@@ -503,6 +523,8 @@ unsafe extern "C" fn guess<D: DecoderPlugin>(
         };
         let z = view::cols_mut(z, of.shape.latent, lanes).ok_or_else(|| Failure::shape("z"))?;
         let guess = ability(of.decoder.guess())?;
-        guess.guess(params, context, Targets { y, w }, start, z).map_err(failure)
+        guess
+            .guess(params, context, Targets { y, w }, start, z)
+            .map_err(failure)
     })
 }

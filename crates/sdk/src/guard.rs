@@ -19,7 +19,10 @@ pub(crate) struct Failure(pub Status, pub String);
 impl Failure {
     /// An argument does not have the shape that the interface asks for.
     pub(crate) fn shape(what: &str) -> Failure {
-        Failure(Status::ERROR, format!("{what} is not of the shape that the interface asks for"))
+        Failure(
+            Status::ERROR,
+            format!("{what} is not of the shape that the interface asks for"),
+        )
     }
 }
 

@@ -63,8 +63,8 @@ pub use faer;
 pub use gfe_abi as abi;
 pub use gfe_model as model;
 pub use gfe_model::{
-    At, Axis, Cols, ColsMut, DataError, DataShape, DatasetSource, DecodeError, Decoder, DecoderShape, Dim, Element, Guess,
-    Latent, Output, SecondOrder, Seeds, Tangent, Taped, Targets, TargetsMut, TensorSpec, Trainable, Transform,
+    At, Axis, Cols, ColsMut, DataError, DataShape, DatasetSource, DecodeError, Decoder, DecoderShape, Dim, Element,
+    Guess, Latent, Output, SecondOrder, Seeds, Tangent, Taped, Targets, TargetsMut, TensorSpec, Trainable, Transform,
 };
 pub use serde;
 pub use serde_json;
