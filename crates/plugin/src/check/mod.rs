@@ -1,0 +1,120 @@
+//! Is a decoder what the interface promises? Everything is tried that a run relies on.
+//!
+//! The functions here crash where the decoder does: run them in a process of their own, and take the last check begun for the
+//! one that did it.
+
+mod batch;
+mod columns;
+mod point;
+mod products;
+mod threads;
+
+use crate::{DecoderPlugin, PluginError, Precision};
+use gfe_model::Decoder;
+use point::Place;
+use serde::{Deserialize, Serialize};
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The decoder does what it should; what was measured.
+    Passed(String),
+    /// It does, but something is worth knowing.
+    Noted(String),
+    /// It does not; what was found.
+    Failed(String),
+    /// The decoder does not claim the ability.
+    Absent(String),
+}
+
+/// What is told of the checks, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// This check begins: if nothing follows, the decoder crashed in it.
+    Begun(String),
+    /// This check has ended.
+    Ended(String, Outcome),
+}
+
+/// What the checks need to know.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The context of every sample; without it all 0.1, and a little more from lane to lane.
+    pub context: Option<Vec<f64>>,
+    /// Seed of points and directions.
+    pub seed: u64,
+}
+
+/// Relative errors that are still none: of the two products against one another, and against differences.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    adjoint: f64,
+    differences: f64,
+}
+
+impl Limits {
+    fn of(precision: Precision) -> Limits {
+        match precision {
+            Precision::F64 => Limits {
+                adjoint: 1e-12,
+                differences: 3e-7,
+            },
+            Precision::F32 => Limits {
+                adjoint: 1e-5,
+                differences: 1e-3,
+            },
+        }
+    }
+}
+
+/// What a check is given.
+pub(crate) struct Subject<'a> {
+    plugin: &'a DecoderPlugin,
+    decoder: &'a dyn Decoder,
+    place: Place,
+    limits: Limits,
+}
+
+type Check = fn(&Subject<'_>) -> Outcome;
+
+/// Every check, in the order in which they are made.
+const CHECKS: [(&str, Check); 15] = [
+    ("values", columns::values),
+    ("padding", columns::padding),
+    ("columns", columns::independent),
+    ("state", columns::stateless),
+    ("instances", columns::instances),
+    ("shapes", columns::shapes),
+    ("not_a_number", columns::not_a_number),
+    ("adjoint", products::adjoint),
+    ("jvp", products::jvp),
+    ("vjp", products::vjp),
+    ("params_vjp", products::params_vjp),
+    ("second_order", products::second_order),
+    ("init", products::init),
+    ("guess", products::guess),
+    ("threads", threads::declared),
+];
+
+/// Makes every check and tells each, before and after. Fails where the decoder cannot be opened.
+pub fn run(plugin: &DecoderPlugin, settings: &Settings, tell: &mut dyn FnMut(Event)) -> Result<(), PluginError> {
+    let decoder = plugin.decoder()?;
+    let place = Place::new(&*decoder, settings).map_err(|what| PluginError::Broken {
+        id: plugin.listed().id.clone(),
+        what,
+    })?;
+    let subject = Subject {
+        plugin,
+        decoder: &*decoder,
+        place,
+        limits: Limits::of(plugin.listed().precision),
+    };
+    for (name, check) in CHECKS {
+        tell(Event::Begun(name.to_owned()));
+        let outcome = check(&subject);
+        tell(Event::Ended(name.to_owned(), outcome));
+    }
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! Products against one another and against differences; weights, guesses.
+
+use super::batch::Batch;
+use super::columns::{apart, failed};
+use super::point::{DIRECTIONS, LANES};
+use super::{Outcome, Subject};
+use gfe_model::{Cols, DecodeError, Targets};
+
+/// Steps of the differences, in units of the directions: by trial the derivative of a smooth decoder agrees at some of them,
+/// and a wrong one at none.
+const STEPS: [f64; 5] = [0.3, 0.1, 0.03, 0.01, 0.003];
+
+/// Central differences of `f` at 0 with step h, h/2, h/4, h/8, extrapolated to an error of order h^8 (Romberg).
+fn derivative<F>(f: &F, h: f64) -> Result<Vec<f64>, DecodeError>
+where
+    F: Fn(f64) -> Result<Vec<f64>, DecodeError>,
+{
+    let mut table: Vec<Vec<f64>> = Vec::new();
+    for level in 0..4 {
+        let step = h / f64::from(1 << level);
+        let (above, below) = (f(step)?, f(-step)?);
+        table.push(above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * step)).collect());
+    }
+    for order in 1..4 {
+        let factor = f64::from(1 << (2 * order));
+        for level in (order..4).rev() {
+            let (lower, upper) = table.split_at_mut(level);
+            let coarse = &lower[level - 1];
+            upper[0]
+                .iter_mut()
+                .zip(coarse)
+                .for_each(|(fine, coarse)| *fine += (*fine - coarse) / (factor - 1.0));
+        }
+    }
+    Ok(table.remove(3))
+}
+
+/// How far `product` is from the derivative of `f`, relative to the larger: the least over the steps.
+fn error<F>(product: &[f64], f: F) -> Result<f64, DecodeError>
+where
+    F: Fn(f64) -> Result<Vec<f64>, DecodeError>,
+{
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+    let mut least = f64::INFINITY;
+    for h in STEPS {
+        let measured = derivative(&f, h)?;
+        let difference = norm(&mut product.iter().zip(&measured).map(|(a, b)| a - b));
+        let size = norm(&mut product.iter().copied()).max(norm(&mut measured.iter().copied()));
+        let relative = if difference == 0.0 { 0.0 } else { difference / size };
+        if relative < least {
+            least = relative;
+        }
+    }
+    Ok(least)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn verdict(result: Result<Option<f64>, DecodeError>, limit: f64, (what, lacking): (&str, &str)) -> Outcome {
+    match result {
+        Err(error) => failed(&error),
+        Ok(None) => Outcome::Absent(lacking.into()),
+        Ok(Some(error)) if error <= limit => Outcome::Passed(format!("{what} to {error:.1e}")),
+        Ok(Some(error)) => Outcome::Failed(format!("{what} only to {error:.1e}, and {limit:.0e} is the limit")),
+    }
+}
+
+const NO_TANGENT: &str = "no Jacobian-vector products: the solvers ptc, tr_bdf2, esdirk34 and bdf cannot use it";
+const NO_WEIGHTS: &str = "no trainable weights";
+const NO_SECOND: &str = "no second-order products";
+
+pub(crate) fn adjoint(of: &Subject<'_>) -> Outcome {
+    let (place, decoder) = (&of.place, of.decoder);
+    let result = (|| {
+        let (_, tape) = place.forward(decoder, &place.z)?;
+        let z_bar = place.vjp(decoder, &place.z, &tape, &place.x_bar)?;
+        let Some(x_dot) = place.jvp(decoder, &tape, &place.z_dot)? else {
+            return Ok(None);
+        };
+        let mut worst = 0.0_f64;
+        for b in 0..LANES * DIRECTIONS {
+            let (x_dot, x_bar) = (x_dot.column(b), place.x_bar.column(b / DIRECTIONS));
+            let (z_dot, z_bar) = (place.z_dot.column(b), z_bar.column(b / DIRECTIONS));
+            let size = (dot(x_dot, x_dot) * dot(x_bar, x_bar)).sqrt();
+            let difference = (dot(x_bar, x_dot) - dot(z_bar, z_dot)).abs();
+            worst = worst.max(if difference == 0.0 { 0.0 } else { difference / size });
+        }
+        Ok(Some(worst))
+    })();
+    verdict(
+        result,
+        of.limits.adjoint,
+        ("<x_bar, J z_dot> is <J^T x_bar, z_dot>", NO_TANGENT),
+    )
+}
+
+/// z + h direction, a direction per lane.
+fn moved(z: &Batch, direction: &Batch, h: f64) -> Batch {
+    Batch::from_fn(z.column(0).len(), z.columns(), |r, b| {
+        z.column(b)[r] + h * direction.column(b)[r]
+    })
+}
+
+pub(crate) fn jvp(of: &Subject<'_>) -> Outcome {
+    let (place, decoder) = (&of.place, of.decoder);
+    let result = (|| {
+        let (_, tape) = place.forward(decoder, &place.z)?;
+        let direction = place.first_directions();
+        let Some(x_dot) = place.jvp(decoder, &tape, &place.z_dot)? else {
+            return Ok(None);
+        };
+        let mut worst = 0.0_f64;
+        for lane in 0..LANES {
+            let along = |h: f64| {
+                let (x, _) = place.forward(decoder, &moved(&place.z, &direction, h))?;
+                Ok(x.column(lane).to_vec())
+            };
+            worst = worst.max(error(x_dot.column(lane * DIRECTIONS), along)?);
+        }
+        Ok(Some(worst))
+    })();
+    verdict(
+        result,
+        of.limits.differences,
+        ("J z_dot agrees with differences", NO_TANGENT),
+    )
+}
+
+pub(crate) fn vjp(of: &Subject<'_>) -> Outcome {
+    let (place, decoder) = (&of.place, of.decoder);
+    let result = (|| {
+        let (_, tape) = place.forward(decoder, &place.z)?;
+        let z_bar = place.vjp(decoder, &place.z, &tape, &place.x_bar)?;
+        let latent = decoder.shape().latent;
+        let mut worst = 0.0_f64;
+        for lane in 0..LANES {
+            // Component by component, in the latents' own scales: a fault in one does not hide behind the others.
+            let size = |r: usize| {
+                (0..2)
+                    .map(|k| place.z_dot.column(lane * DIRECTIONS + k)[r].abs())
+                    .fold(0.0, f64::max)
+            };
+            let scaled: Vec<f64> = (0..latent).map(|r| size(r) * z_bar.column(lane)[r]).collect();
+            let along = |h: f64| {
+                (0..latent)
+                    .map(|r| {
+                        let mut z = place.z.clone();
+                        z.column_mut(lane)[r] += h * size(r);
+                        let (x, _) = place.forward(decoder, &z)?;
+                        Ok(dot(x.column(lane), place.x_bar.column(lane)))
+                    })
+                    .collect()
+            };
+            worst = worst.max(error(&scaled, along)?);
+            // One lane suffices where there are many latents.
+            if latent > 32 {
+                break;
+            }
+        }
+        Ok(Some(worst))
+    })();
+    verdict(
+        result,
+        of.limits.differences,
+        ("J^T x_bar agrees with differences", NO_TANGENT),
+    )
+}
+
+pub(crate) fn params_vjp(of: &Subject<'_>) -> Outcome {
+    let (place, decoder) = (&of.place, of.decoder);
+    let result = (|| {
+        let (_, tape) = place.forward(decoder, &place.z)?;
+        let Some(params_bar) = place.params_vjp(decoder, (&place.z, &tape), &place.x_bar, 0.0)? else {
+            return Ok(None);
+        };
+        let added = place
+            .params_vjp(decoder, (&place.z, &tape), &place.x_bar, 1.0)?
+            .unwrap_or_default();
+        let sum: Vec<f64> = added.iter().map(|value| value - 1.0).collect();
+        if apart(&sum, &params_bar) > 1e-6 {
+            return Ok(Some(Err("params_vjp overwrites params_bar instead of adding to it")));
+        }
+        let mut worst = 0.0_f64;
+        let tensors = decoder.tensors();
+        let mut first = 0;
+        for tensor in &tensors {
+            let block = first..first + tensor.len();
+            first += tensor.len();
+            let product = dot(&params_bar[block.clone()], &place.params_dot[block.clone()]);
+            let along = |h: f64| {
+                let mut there = place.clone();
+                for i in block.clone() {
+                    there.params[i] += h * 0.1 * place.params_dot[i];
+                }
+                let (x, _) = there.forward(decoder, &there.z)?;
+                Ok(vec![(0..LANES).map(|b| dot(x.column(b), place.x_bar.column(b))).sum()])
+            };
+            worst = worst.max(error(&[0.1 * product], along)?);
+        }
+        Ok(Some(Ok(worst)))
+    })();
+    match result {
+        Ok(Some(Err(fault))) => Outcome::Failed(fault.into()),
+        Ok(Some(Ok(worst))) => verdict(
+            Ok(Some(worst)),
+            of.limits.differences,
+            (
+                "(dD/dparams)^T x_bar agrees with differences, tensor by tensor,",
+                NO_WEIGHTS,
+            ),
+        ),
+        Ok(None) => Outcome::Absent(NO_WEIGHTS.into()),
+        Err(error) => failed(&error),
+    }
+}
+
+pub(crate) fn second_order(of: &Subject<'_>) -> Outcome {
+    let (place, decoder) = (&of.place, of.decoder);
+    let result = (|| {
+        let (_, tape) = place.forward(decoder, &place.z)?;
+        let Some((z_bar_dot, params_bar_dot)) = place.hvp(decoder, &tape)? else {
+            return Ok(None);
+        };
+        let direction = place.first_directions();
+        let cotangent = |h: f64| {
+            Batch::from_fn(place.x_bar.column(0).len(), LANES, |i, b| {
+                place.x_bar.column(b)[i] + h * place.x_bar_dot.column(b)[i]
+            })
+        };
+        let mut worst = 0.0_f64;
+        for lane in 0..LANES {
+            let along = |h: f64| {
+                let z = moved(&place.z, &direction, h);
+                let (_, tape) = place.forward(decoder, &z)?;
+                Ok(place.vjp(decoder, &z, &tape, &cotangent(h))?.column(lane).to_vec())
+            };
+            worst = worst.max(error(z_bar_dot.column(lane), along)?);
+        }
+        if decoder.trainable().is_some() {
+            let along = |h: f64| {
+                let z = moved(&place.z, &direction, h);
+                let (_, tape) = place.forward(decoder, &z)?;
+                Ok(place
+                    .params_vjp(decoder, (&z, &tape), &cotangent(h), 0.0)?
+                    .unwrap_or_default())
+            };
+            worst = worst.max(error(&params_bar_dot, along)?);
+        }
+        Ok(Some(worst))
+    })();
+    verdict(
+        result,
+        of.limits.differences,
+        ("second-order products agree with differences", NO_SECOND),
+    )
+}
+
+pub(crate) fn init(of: &Subject<'_>) -> Outcome {
+    let Some(trainable) = of.decoder.trainable() else {
+        return Outcome::Absent(NO_WEIGHTS.into());
+    };
+    let weights = |seed: u64| {
+        let mut params = vec![f64::NAN; of.decoder.shape().params];
+        trainable.init(seed, &mut params);
+        params
+    };
+    let (one, again, other) = (weights(1), weights(1), weights(2));
+    if one.iter().any(|value| !value.is_finite()) {
+        return Outcome::Failed("init leaves weights that are not finite".into());
+    }
+    if one != again {
+        return Outcome::Failed("init gives other weights for the same seed".into());
+    }
+    if one == other {
+        return Outcome::Noted("init gives the same weights for every seed".into());
+    }
+    Outcome::Passed("weights depend on the seed alone".into())
+}
+
+pub(crate) fn guess(of: &Subject<'_>) -> Outcome {
+    let (place, decoder) = (&of.place, of.decoder);
+    let Some(guess) = decoder.guess() else {
+        return Outcome::Absent("no guesses: samples start at the defaults of the latents".into());
+    };
+    let latent = decoder.shape().latent;
+    let result = (|| -> Result<Outcome, DecodeError> {
+        let (y, _) = place.forward(decoder, &place.z)?;
+        let guessed = |start: usize, w: Option<Cols<'_>>, lanes: &[usize]| -> Result<Batch, DecodeError> {
+            let (y, context) = (y.pick(lanes), place.context.pick(lanes));
+            let mut z = Batch::new(latent, lanes.len());
+            let data = Targets { y: y.cols(), w };
+            guess.guess(&place.params, context.cols(), data, start, z.cols_mut())?;
+            Ok(z)
+        };
+        let all: Vec<usize> = (0..LANES).collect();
+        let (first, again) = (guessed(0, None, &all)?, guessed(0, None, &all)?);
+        if !first.intact() {
+            return Ok(Outcome::Failed("guess writes outside z".into()));
+        }
+        let one = guessed(0, None, &[3, 3])?;
+        if first
+            .values()
+            .zip(again.values())
+            .any(|(a, b)| a.to_bits() != b.to_bits())
+            || one.column(0) != first.column(3)
+        {
+            return Ok(Outcome::Failed("the same data give different guesses".into()));
+        }
+        let ones = Batch::from_fn(y.column(0).len(), LANES, |_, _| 1.0);
+        guessed(0, Some(ones.cols()), &all)?;
+        let mut starts = vec![first];
+        for start in 1..4 {
+            starts.push(guessed(start, None, &all)?);
+        }
+        for z in &starts {
+            for b in 0..LANES {
+                for (r, value) in z.column(b).iter().enumerate() {
+                    let bounds = decoder
+                        .latents()
+                        .get(r)
+                        .map_or([f64::NEG_INFINITY, f64::INFINITY], |l| [l.lower, l.upper]);
+                    if !(*value >= bounds[0] && *value <= bounds[1] && value.is_finite()) {
+                        return Ok(Outcome::Failed(format!(
+                            "the guess {value} of latent {r} is out of its bounds"
+                        )));
+                    }
+                }
+            }
+        }
+        let differ = (1..4)
+            .filter(|&k| (0..LANES).any(|b| starts[k].column(b) != starts[0].column(b)))
+            .count();
+        Ok(match differ {
+            0 => Outcome::Noted("every start gives the same guess: --starts is of no use with it".into()),
+            _ => {
+                Outcome::Passed("guesses lie in the bounds, are the same for the same data, and differ by start".into())
+            }
+        })
+    })();
+    result.unwrap_or_else(|error| failed(&error))
+}
