@@ -1,7 +1,7 @@
 //! The reference decoder, trained by the authors' own program, against their trajectories and against the floor.
 
 use faer::{Mat, MatRef};
-use gfe_encode::{Amd, Encoded, Encoding, Order, Ptc, Rate, Record, Solver, Trace, encode};
+use gfe_encode::{Amd, Begin, Encoded, Encoding, Order, Ptc, Rate, Record, Samples, Solver, Trace, encode};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
 use gfe_model::{Decoder, LossKind, Targets};
@@ -59,12 +59,20 @@ impl Reference {
             threads: 2,
             trace: Trace::None,
             reconstruction: false,
+            starts: 1,
+            begin: Begin::Z0,
+            uncertainty: None,
         };
         change(&mut how);
         let samples = y.len() / PIXELS;
         let y = MatRef::from_column_major_slice(y, PIXELS, samples);
         let z0 = Mat::zeros(LATENT, samples);
-        encode(&how, &self.params, Targets { y, w: None }, z0.as_ref()).expect("the dense decoder never breaks down")
+        let samples = Samples {
+            data: Targets { y, w: None },
+            context: None,
+            z0: z0.as_ref(),
+        };
+        encode(&how, &self.params, samples).expect("the dense decoder never breaks down")
     }
 }
 

@@ -1,14 +1,17 @@
 //! `gfe decode`: x = D(z) of a file of codes.
 
 use crate::error::CliError;
-use crate::model::Model;
+use crate::input::Input;
+use crate::known::Known;
+use crate::model::{Model, PluginChoice};
+use crate::settings::Settings;
 use crate::{output, progress, rows};
 use clap::Args;
 use faer::{Mat, MatRef};
-use gfe_io::{DecodedWriter, EncodedFile, H5Input, InputPath, params_sha256};
-use gfe_model::{At, Axis, DatasetSource, DecodeError, Decoder, Dim, Loss, LossKind, TargetsMut};
+use gfe_io::{DecodedWriter, EncodedFile, InputPath, params_sha256};
+use gfe_model::{At, Axis, DecodeError, Decoder, Dim, Loss, LossKind};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Bytes of decoded values in a block.
@@ -20,7 +23,17 @@ pub struct Arguments {
     codes: String,
     /// Decoder: a safetensors file with its architecture in the metadata.
     #[arg(short, long)]
-    model: PathBuf,
+    model: Option<PathBuf>,
+    /// Decoder plugin: a library by its path, or by a name in the folders of GFE_PLUGIN_PATH. Default: what the model file
+    /// says.
+    #[arg(long)]
+    decoder: Option<String>,
+    /// The decoder plugin's configuration: JSON, or the path of a JSON file.
+    #[arg(long, value_name = "JSON")]
+    decoder_config: Option<String>,
+    /// What is known of each sample and enters the decoder, FILE.h5:/DATASET with a row per code; may be repeated.
+    #[arg(long, value_name = "DATASET")]
+    context: Vec<String>,
     /// Output file.
     #[arg(short, long)]
     output: PathBuf,
@@ -37,20 +50,24 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
-    let model = Model::read(&arguments.model)?;
+    let mut settings = Settings::default();
+    settings.flag("decoder.plugin", arguments.decoder.clone());
+    settings.flag("decoder.config", arguments.decoder_config.clone());
+    let model = Model::read(arguments.model.as_deref(), &PluginChoice::new(&settings)?)?;
     let shape = model.shape();
     let mut path = InputPath::parse(&arguments.codes);
-    output::check(&arguments.output, arguments.force, &[&arguments.model, &path.file])?;
+    let inputs: Vec<&Path> = arguments.model.as_deref().into_iter().chain([&*path.file]).collect();
+    output::check(&arguments.output, arguments.force, &inputs)?;
     let encoded = EncodedFile::open(&path.file);
     if path.dataset.is_none() && encoded.is_ok() {
         path.dataset = Some("/z".to_owned());
     }
-    let mut codes = H5Input::open(&path, Some(1.0))?;
+    let mut codes = Input::open(&path.to_string(), Some(1.0))?;
     let (samples, values) = (codes.shape().samples, codes.shape().values());
     if values != shape.latent {
         let text = format!(
             "{} has {values} values per code, but the decoder takes {}",
-            codes.path(),
+            codes.name(),
             shape.latent
         );
         return Err(CliError::BadData(format!(
@@ -63,18 +80,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         .map_or(Ok(0..samples), |text| rows::parse(text, samples))?;
     let encoded = encoded.ok().filter(|file| file.samples() == samples);
     let axes = axes(encoded.as_ref(), shape.data);
-    let title = format!("Decoded from {}", codes.path());
+    let mut known = Known::open(&codes, &arguments.context, None, shape.context)?;
+    let title = format!("Decoded from {}", codes.name());
     let mut writer = DecodedWriter::create(&arguments.output, range.len(), &axes, &title)?;
-    let decoder = model.open();
+    let decoder = (model.architecture.opener())();
     let loss = loss(&model)?;
     let bar = progress::bar(range.len() as u64, "samples");
     let size = (BLOCK_BYTES / (8 * shape.data)).clamp(16, 4096);
     for first in range.clone().step_by(size) {
         let block = first..range.end.min(first + size);
         let ids: Vec<usize> = block.clone().collect();
-        let mut z = Mat::zeros(shape.latent, ids.len());
-        codes.read(&ids, TargetsMut { y: z.as_mut(), w: None })?;
-        let x = decode(&*decoder, &model.params, z.as_ref(), loss)?;
+        let z = codes.matrix(&ids)?;
+        let context = known.context(&ids)?;
+        let mut x = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
+        for b in 0..ids.len() {
+            x.col_as_slice_mut(b)
+                .iter_mut()
+                .for_each(|value| *value = loss.data_units(*value));
+        }
         let sample = match &encoded {
             Some(file) => file.read("sample", block)?.into_iter().map(|row| row as i64).collect(),
             None => ids.iter().map(|&row| row as i64).collect(),
@@ -83,8 +106,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         bar.inc(ids.len() as u64);
     }
     bar.finish_and_clear();
-    let from = json!({"path": codes.path().file, "dataset": codes.path().dataset, "rows": [range.start, range.end]});
-    let decoder = json!({"config": model.config(), "params_sha256": params_sha256(&model.params)});
+    let from = json!({"path": path.file, "dataset": path.dataset, "rows": [range.start, range.end]});
+    let mut decoder = model.architecture.notes();
+    decoder["params_sha256"] = json!(params_sha256(&model.params));
     let mut notes = vec![
         ("codes".to_owned(), from.to_string()),
         ("decoder".to_owned(), decoder.to_string()),
@@ -109,7 +133,7 @@ fn loss(model: &Model) -> Result<&'static dyn Loss, CliError> {
         .and_then(|training| training.get("loss"))
         .and_then(Value::as_str);
     let Some(name) = recorded else {
-        return Ok(model.config().output.loss().loss());
+        return Ok(model.output().loss().loss());
     };
     let known = LossKind::ALL.into_iter().find(|kind| kind.loss().name() == name);
     let unknown = || CliError::Decoder(format!("`gfe.training` names the loss {name}, which there is not"));
@@ -144,28 +168,34 @@ fn axes(encoded: Option<&EncodedFile>, values: usize) -> Vec<Axis> {
     known.filter(fits).unwrap_or_else(flat)
 }
 
-/// D(z) in the data's own units; NaN where z is.
-fn decode(decoder: &dyn Decoder, params: &[f64], z: MatRef<'_, f64>, loss: &dyn Loss) -> Result<Mat<f64>, CliError> {
+/// D(z) as the decoder gives it; NaN where z is.
+pub fn decoded(
+    decoder: &dyn Decoder,
+    params: &[f64],
+    z: MatRef<'_, f64>,
+    context: Option<MatRef<'_, f64>>,
+) -> Result<Mat<f64>, CliError> {
     let (shape, count) = (decoder.shape(), z.ncols());
     // A decoder's column has other bits alone: a single code is doubled.
     let width = count.max(2);
-    let z = Mat::from_fn(shape.latent, width, |r, b| z[(r, b.min(count - 1))]);
+    let doubled = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), width, |r, b| of[(r, b.min(count - 1))]);
+    let z = doubled(z);
+    let context = context.map_or_else(|| Mat::zeros(0, width), doubled);
     let mut x = Mat::zeros(shape.data, width);
     let mut tape = Mat::zeros(decoder.tape_len(), width);
     let at = At {
         params,
-        version: 0,
+        version: 1,
         z: z.as_ref(),
-        context: MatRef::from_column_major_slice(&[], 0, width),
+        context: context.as_ref(),
     };
     let mut scratch = vec![0.0; decoder.scratch_len(width)];
     decoder
         .forward(at, x.as_mut(), tape.as_mut(), &mut scratch)
         .map_err(|error: DecodeError| CliError::Decoder(error.to_string()))?;
     for b in 0..count {
-        let known = z.col_as_slice(b).iter().all(|value| !value.is_nan());
-        for value in x.col_as_slice_mut(b) {
-            *value = if known { loss.data_units(*value) } else { f64::NAN };
+        if z.col_as_slice(b).iter().any(|value| value.is_nan()) {
+            x.col_as_slice_mut(b).fill(f64::NAN);
         }
     }
     Ok(x.as_ref().subcols(0, count).to_owned())

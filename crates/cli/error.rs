@@ -4,6 +4,7 @@ use gfe_encode::train::TrainError;
 use gfe_io::IoError;
 use gfe_model::DataError;
 use gfe_ode::FlowError;
+use gfe_plugin::PluginError;
 
 /// Why the program stops.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,11 @@ pub enum CliError {
         found: usize,
         expected: usize,
     },
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A data set of a plugin could not be opened.
+    #[error("{0}")]
+    Source(PluginError),
     #[error("{0}")]
     BadData(String),
     #[error("the figure cannot be drawn: {0}")]
@@ -54,6 +60,8 @@ impl CliError {
         match self {
             CliError::Io(error) => error.exit_code(),
             CliError::Data(_) | CliError::Width { .. } | CliError::BadData(_) => 65,
+            CliError::Source(PluginError::Create { .. }) => 65,
+            CliError::Plugin(error) | CliError::Source(error) => error.exit_code(),
             CliError::NoRunFile(_) => 66,
             CliError::Train(TrainError::NothingUsable { .. }) => 65,
             CliError::Train(TrainError::Diverged { .. }) => 1,

@@ -1,16 +1,21 @@
 //! The program `gfe`: flags, wiring and exit codes. The work is done by the library crates.
 
+mod convert;
 mod decode;
 mod encode;
 mod error;
 mod figure;
 mod flags;
+mod import;
+mod input;
 mod inspect;
 mod keys;
+mod known;
 mod method;
 mod model;
 mod output;
 mod plot;
+mod plugin;
 mod problem;
 mod progress;
 mod rows;
@@ -39,6 +44,15 @@ enum Command {
     Train(train::Arguments),
     /// Decode codes: D(z), values as the decoder was fitted to, the input times its scale.
     Decode(decode::Arguments),
+    /// Write data of any source as HDF5 with named dimensions.
+    Convert(convert::Arguments),
+    /// Check that a model file from PyTorch decodes as it did there.
+    Import(import::Arguments),
+    /// Decoders and data sets in libraries: list, look at, check, begin one.
+    Plugin {
+        #[command(subcommand)]
+        what: plugin::Command,
+    },
     /// Tell what a file is: encoded or decoded samples, a model, a run file, or HDF5 data.
     Inspect(inspect::Arguments),
     /// Test problems with known solutions, for those who study solvers.
@@ -68,6 +82,9 @@ fn main() -> ExitCode {
         Command::Encode(arguments) => encode::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Plugin { what } => plugin::run(&what),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Plot {
             what: Plot::Reconstructions(arguments),

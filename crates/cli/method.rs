@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::settings::Settings;
 use crate::z0::Z0;
-use gfe_encode::{Amd, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Steps, Trace};
+use gfe_encode::{Amd, Begin, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Steps, Trace};
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::control::{Decrease, Grid, Trust};
 use gfe_ode::diffsol::Scheme;
@@ -33,6 +33,7 @@ pub struct Method {
     max_steps: u32,
     /// As it was asked for: `zeros`, `fill=C`, `uniform` or FILE:/DATASET.
     z0: String,
+    z0_by_default: bool,
     z0_seed: u64,
     lanes: usize,
     threads: usize,
@@ -67,11 +68,30 @@ impl Method {
             t_end,
             gtol: settings.number("method.gtol", 1e-9, TOLERANCE)?,
             max_steps,
+            z0_by_default: settings.get::<String>("method.z0")?.is_none(),
             z0: settings.get("method.z0")?.unwrap_or_else(|| "zeros".to_owned()),
             z0_seed: settings.count("method.z0_seed", 0, (0, u64::MAX))?,
             lanes: settings.count("method.lanes", 64, (1, LANES))? as usize,
             threads: settings.count("method.threads", cores.min(THREADS), (1, THREADS))? as usize,
         })
+    }
+
+    /// The same with one worker, for a decoder that allows no more.
+    pub fn with_one_worker(self, one: bool) -> Method {
+        Method {
+            threads: if one { 1 } else { self.threads },
+            ..self
+        }
+    }
+
+    /// The loss.
+    pub fn loss(&self) -> LossKind {
+        self.loss
+    }
+
+    /// Whether nobody said where samples start.
+    pub fn starts_at_zeros_by_default(&self) -> bool {
+        self.z0_by_default
     }
 
     /// What the integrator is given.
@@ -90,6 +110,9 @@ impl Method {
             threads: self.threads,
             trace: Trace::None,
             reconstruction: false,
+            starts: 1,
+            begin: Begin::Z0,
+            uncertainty: None,
         }
     }
 
@@ -200,7 +223,8 @@ pub const SOLVERS: [&str; 9] = [
     "ptc", "amd", "euler", "rk4", "tsit5", "tsit45", "tr_bdf2", "esdirk34", "bdf",
 ];
 
-fn hessian_name(curvature: Curvature) -> &'static str {
+/// Name of a Hessian in settings and outputs.
+pub fn hessian_name(curvature: Curvature) -> &'static str {
     match curvature {
         Curvature::GaussNewton => "gauss_newton",
         Curvature::Exact => "exact",

@@ -1,26 +1,211 @@
-//! A model file opened: the decoder's architecture, its weights and how it was trained.
+//! A decoder with its weights: from a model file, from a plugin, or from both.
 
 use crate::error::CliError;
+use crate::plugin;
+use crate::settings::Settings;
 use faer::Mat;
 use gfe_encode::WarmStart;
 use gfe_io::{ModelFile, StoredTensor};
 use gfe_model::dense::{Dense, DenseConfig};
-use gfe_model::{Decoder, DecoderShape};
-use serde_json::Value;
+use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, Taped, Unbounded};
+use gfe_plugin::{DecoderPlugin, Threads};
+use serde_json::{Value, json};
 use std::path::Path;
+
+/// Which architecture.
+pub enum Architecture {
+    /// The built-in network.
+    Dense(Dense),
+    /// A plugin's.
+    Plugin {
+        /// Opens instances.
+        plugin: Box<DecoderPlugin>,
+        /// Its configuration; null for none.
+        config: Value,
+        /// One instance, for what does not change.
+        first: Box<dyn Decoder>,
+    },
+}
+
+/// The plugin that was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct PluginChoice {
+    name: Option<String>,
+    config: Option<Value>,
+    sha256: Option<String>,
+}
+
+impl PluginChoice {
+    /// From the keys `plugin`, `config` and `sha256` of the section `[decoder]`.
+    pub fn new(settings: &Settings) -> Result<PluginChoice, CliError> {
+        let config: Option<Value> = settings.get("decoder.config")?;
+        let config = match config {
+            Some(Value::String(text)) => Some(parse(&config_text(&text)?)?),
+            other => other,
+        };
+        Ok(PluginChoice {
+            name: settings.get("decoder.plugin")?,
+            config,
+            sha256: settings.get("decoder.sha256")?,
+        })
+    }
+
+    /// Whether one was named.
+    pub fn is_made(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
+/// A configuration as JSON: the text itself if it is an object, else what the file of that name holds.
+pub fn config_text(text: &str) -> Result<String, CliError> {
+    if text.trim_start().starts_with('{') {
+        return Ok(text.to_owned());
+    }
+    std::fs::read_to_string(text).map_err(|error| {
+        CliError::Config(format!(
+            "{text}: the configuration cannot be read: {error}; give JSON, or a file of it"
+        ))
+    })
+}
+
+fn parse(text: &str) -> Result<Value, CliError> {
+    serde_json::from_str(text)
+        .map_err(|error| CliError::Config(format!("the decoder's configuration is not JSON: {error}")))
+}
+
+impl Architecture {
+    /// The one that a plugin choice, the metadata of a model file, or both describe.
+    pub fn new(choice: &PluginChoice, recorded: Option<Value>) -> Result<Architecture, CliError> {
+        let id = recorded.as_ref().and_then(|value| value.get("decoder")).and_then(Value::as_str);
+        let id = id.unwrap_or("dense").to_owned();
+        let name = match (&choice.name, id.as_str()) {
+            (None, "dense") => {
+                let config = recorded.ok_or_else(|| {
+                    let how = "name a model file with -m, or a decoder plugin with --decoder";
+                    CliError::Usage(format!("`model` is missing: {how}"))
+                })?;
+                return dense(config).map(Architecture::Dense);
+            }
+            (Some(name), _) => name.clone(),
+            // Only a name, never a path: a data file must not choose what is run.
+            (None, id) if id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => id.to_owned(),
+            (None, id) => {
+                let text = format!("the model file names the decoder `{id}`, which is no name of a plugin");
+                return Err(CliError::Decoder(text));
+            }
+        };
+        let config = match (&choice.config, recorded) {
+            (Some(config), _) => config.clone(),
+            // A plugin's own configuration, or the whole of a built-in decoder's, of which a plugin may be another form.
+            (None, Some(recorded)) if id != "dense" => recorded.get("config").cloned().unwrap_or_default(),
+            (None, recorded) => recorded.unwrap_or_default(),
+        };
+        let text = if config.is_null() {
+            String::new()
+        } else {
+            config.to_string()
+        };
+        let plugin = Box::new(plugin::decoder(&name, choice.sha256.as_deref(), &text)?);
+        let first = Unbounded::of(plugin.decoder()?);
+        Ok(Architecture::Plugin { plugin, config, first })
+    }
+
+    /// One instance, for what does not change.
+    pub fn decoder(&self) -> &dyn Decoder {
+        match self {
+            Architecture::Dense(dense) => dense,
+            Architecture::Plugin { first, .. } => &**first,
+        }
+    }
+
+    /// Opens a decoder for a worker, in the unbounded coordinates of the flow. One that cannot be opened breaks down when it is
+    /// used.
+    pub fn opener(&self) -> Box<dyn Fn() -> Box<dyn Decoder> + Sync + '_> {
+        match self {
+            Architecture::Dense(dense) => Box::new(|| Box::new(dense.clone())),
+            Architecture::Plugin { plugin, first, .. } => {
+                let shape = first.shape();
+                Box::new(move || match plugin.decoder() {
+                    Ok(decoder) => Unbounded::of(decoder),
+                    Err(error) => Box::new(Broken {
+                        shape,
+                        why: error.to_string(),
+                    }),
+                })
+            }
+        }
+    }
+
+    /// Whether all calls have to come from one thread at a time.
+    pub fn one_worker(&self) -> bool {
+        matches!(self, Architecture::Plugin { plugin, .. } if plugin.listed().threads == Threads::Process)
+    }
+
+    /// As in a model file's metadata.
+    pub fn json(&self) -> Value {
+        match self {
+            Architecture::Dense(dense) => json!(dense.config()),
+            Architecture::Plugin { plugin, config, .. } => {
+                let mut told = json!({"decoder": plugin.listed().id});
+                if !config.is_null() {
+                    told["config"] = config.clone();
+                }
+                told
+            }
+        }
+    }
+
+    /// The same, with the version and the hash of a plugin, for the notes of an output.
+    pub fn notes(&self) -> Value {
+        let mut told = match self {
+            Architecture::Dense(dense) => json!({"config": dense.config()}),
+            Architecture::Plugin { config, .. } => json!({"config": config}),
+        };
+        if let Architecture::Plugin { plugin, .. } = self {
+            told["plugin"] = json!({"id": plugin.listed().id, "version": plugin.listed().version.to_string(),
+                "path": plugin.library().path(), "sha256": plugin.library().sha256()});
+        }
+        told
+    }
+}
+
+/// Stands for a decoder that could not be opened: every call ends the run with the reason.
+struct Broken {
+    shape: DecoderShape,
+    why: String,
+}
+
+impl Decoder for Broken {
+    fn shape(&self) -> DecoderShape {
+        self.shape
+    }
+
+    fn forward(&self, _: At<'_>, _: ColsMut<'_>, _: ColsMut<'_>, _: &mut [f64]) -> Result<(), DecodeError> {
+        Err(DecodeError::Fatal(self.why.clone()))
+    }
+
+    fn vjp(&self, _: Taped<'_>, _: Cols<'_>, _: ColsMut<'_>, _: &mut [f64]) -> Result<(), DecodeError> {
+        Err(DecodeError::Fatal(self.why.clone()))
+    }
+}
 
 /// A decoder with its weights.
 pub struct Model {
-    dense: Dense,
+    /// The architecture.
+    pub architecture: Architecture,
     /// Flat weights.
     pub params: Vec<f64>,
     /// What the file records of its training.
     pub training: Option<Value>,
     warm_start: Option<(StoredTensor, StoredTensor)>,
+    vectors: Option<(StoredTensor, StoredTensor)>,
 }
 
 /// Tensors of the linear regression of codes on data, `[d, D]` and `[d]`.
 const WARM_START: [&str; 2] = ["gfe.warm_start.weight", "gfe.warm_start.bias"];
+
+/// Tensors of test vectors: codes `[n, d]` and what they decode to, `[n, D]`.
+const VECTORS: [&str; 2] = ["gfe.test.z", "gfe.test.x"];
 
 /// The tensors of a regression, by name.
 pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
@@ -38,27 +223,66 @@ pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
 }
 
 impl Model {
-    /// Reads a model file.
-    pub fn read(path: &Path) -> Result<Model, CliError> {
+    /// Reads a model file, or takes a plugin without weights as it is.
+    pub fn read(path: Option<&Path>, choice: &PluginChoice) -> Result<Model, CliError> {
+        let Some(path) = path else {
+            let architecture = Architecture::new(choice, None)?;
+            let params = architecture.decoder().shape().params;
+            if params > 0 {
+                let text = format!("the decoder has {params} weights, and none are given: name a model file with -m");
+                return Err(CliError::Usage(text));
+            }
+            return Ok(Model {
+                architecture,
+                params: Vec::new(),
+                training: None,
+                warm_start: None,
+                vectors: None,
+            });
+        };
         let mut file = ModelFile::read(path)?;
         let [weight, bias] = WARM_START.map(|name| file.tensors.remove(name));
-        let dense = dense(file.decoder.clone())?;
+        let [z, x] = VECTORS.map(|name| file.tensors.remove(name));
+        let architecture = Architecture::new(choice, Some(file.decoder.clone()))?;
         Ok(Model {
-            params: file.params_for(&dense.tensors())?,
+            params: file.params_for(&architecture.decoder().tensors())?,
             training: file.training,
             warm_start: weight.zip(bias),
-            dense,
+            vectors: z.zip(x),
+            architecture,
         })
     }
 
     /// Sizes.
     pub fn shape(&self) -> DecoderShape {
-        self.dense.shape()
+        self.architecture.decoder().shape()
+    }
+
+    /// What a decoded value means.
+    pub fn output(&self) -> Output {
+        self.architecture.decoder().output()
+    }
+
+    /// The test vectors that the file holds: codes `[d, n]`, and what they decode to, `[D, n]`.
+    pub fn vectors(&self, path: &Path) -> Result<Option<(Mat<f64>, Mat<f64>)>, CliError> {
+        let Some((z, x)) = &self.vectors else { return Ok(None) };
+        let shape = self.shape();
+        let good = z.shape.len() == 2 && z.shape[1] == shape.latent && x.shape == [z.shape[0], shape.data];
+        if !good {
+            let text = format!("its test vectors have the shapes {:?} and {:?}", z.shape, x.shape);
+            return Err(CliError::BadData(format!(
+                "{}: {text}, which do not fit the decoder",
+                path.display()
+            )));
+        }
+        let columns = |of: &StoredTensor, rows: usize| Mat::from_fn(rows, z.shape[0], |r, b| of.values[b * rows + r]);
+        Ok(Some((columns(z, shape.latent), columns(x, shape.data))))
     }
 
     /// The linear regression of codes on data that the file, read from `path`, holds.
-    pub fn warm_start(&self, path: &Path) -> Result<WarmStart, CliError> {
-        let bad = |what: String| Err(CliError::Decoder(format!("{}: {what}", path.display())));
+    pub fn warm_start(&self, path: Option<&Path>) -> Result<WarmStart, CliError> {
+        let path = path.map_or_else(|| "the decoder".to_owned(), |path| path.display().to_string());
+        let bad = |what: String| Err(CliError::Decoder(format!("{path}: {what}")));
         let Some((weight, bias)) = &self.warm_start else {
             return bad(
                 "it holds no linear regression for a warm start: train it with gfe, or leave out --warm-start".into(),
@@ -79,19 +303,9 @@ impl Model {
             bias: bias.values.clone(),
         })
     }
-
-    /// The architecture.
-    pub fn config(&self) -> &DenseConfig {
-        self.dense.config()
-    }
-
-    /// A decoder for a worker.
-    pub fn open(&self) -> Box<dyn Decoder> {
-        Box::new(self.dense.clone())
-    }
 }
 
-/// The decoder that a configuration describes.
+/// The built-in decoder that a configuration describes.
 pub fn dense(config: Value) -> Result<Dense, CliError> {
     let config: DenseConfig = serde_json::from_value(config).map_err(|error| CliError::Decoder(error.to_string()))?;
     Dense::new(config).map_err(|error| CliError::Decoder(error.to_string()))

@@ -1,21 +1,22 @@
 //! `gfe train`: a decoder from data, by a run file.
 
-use crate::encode::scale;
+use crate::encode::{scale, text_of};
 use crate::error::CliError;
 use crate::flags::MethodFlags;
+use crate::input::Input;
+use crate::known::Known;
 use crate::method::Method;
-use crate::model::{dense, tensors};
+use crate::model::{Architecture, PluginChoice, tensors};
 use crate::settings::Settings;
 use crate::{output, progress, rows};
 use clap::Args;
 use faer::{Mat, MatRef};
-use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, split, train};
-use gfe_encode::{Encoding, WarmStart, encode};
-use gfe_io::{H5Input, InputPath, ModelFile};
-use gfe_model::dense::Dense;
-use gfe_model::{DatasetSource, Decoder, Targets, TargetsMut};
+use gfe_encode::train::{Event, Optimizer, Tally, Training, split, train};
+use gfe_encode::{Encoding, Samples, WarmStart, encode};
+use gfe_io::ModelFile;
+use gfe_model::{Decoder, LossKind, Targets};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,15 +49,20 @@ const WARM_START_SAMPLES: usize = 1000;
 /// Data in memory.
 struct Set {
     y: Mat<f64>,
+    w: Option<Mat<f64>>,
+    context: Option<Mat<f64>>,
     z0: Mat<f64>,
 }
 
 impl Set {
     fn samples(&self) -> Samples<'_> {
-        let (y, z0) = (self.y.as_ref(), self.z0.as_ref());
         Samples {
-            data: Targets { y, w: None },
-            z0,
+            data: Targets {
+                y: self.y.as_ref(),
+                w: self.w.as_ref().map(Mat::as_ref),
+            },
+            context: self.context.as_ref().map(Mat::as_ref),
+            z0: self.z0.as_ref(),
         }
     }
 }
@@ -70,9 +76,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     }
     arguments.method.put(&mut settings);
     settings.check()?;
-    let decoder = decoder(&settings)?;
-    let method = Method::new(&settings, &decoder, decoder.config().output.loss())?;
-    let open = || -> Box<dyn Decoder> { Box::new(decoder.clone()) };
+    let architecture = architecture(&settings)?;
+    let decoder = architecture.decoder();
+    let path: String = settings.need(
+        "data.input",
+        "name the training data, as in input = \"data.h5:/images\"",
+    )?;
+    let sigma = text_of(&settings, "data.sigma")?;
+    let default = match decoder.output().loss() {
+        LossKind::Mse if sigma.is_some() => LossKind::Gaussian,
+        other => other,
+    };
+    let method = Method::new(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
+    let open = architecture.opener();
     let seed = settings.count("train.seed", 0, (0, u64::MAX))?;
     settings.choice("train.gradient", &["approximate"])?;
     let how = Training {
@@ -83,17 +99,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         seed,
         validate_every: settings.count("train.validate_every", 1, (1, 1 << 30))? as u32,
     };
-    let path: String = settings.need(
-        "data.input",
-        "name the training data, as in input = \"data.h5:/images\"",
-    )?;
-    let mut input = H5Input::open(&InputPath::parse(&path), scale(&settings)?)?;
-    output::check(
-        &arguments.output,
-        arguments.force,
-        &[&arguments.config, &input.path().file],
-    )?;
-    let (training, validation) = read(&settings, &method, &mut input, (&decoder, seed))?;
+    let mut input = Input::open(&path, scale(&settings)?)?;
+    let inputs: Vec<&Path> = input.file().into_iter().chain([&*arguments.config]).collect();
+    output::check(&arguments.output, arguments.force, &inputs)?;
+    let context: Vec<String> = settings.get("data.context")?.unwrap_or_default();
+    let mut known = Known::open(&input, &context, sigma.as_deref(), decoder.shape().context)?;
+    let (training, validation) = read(&settings, &method, (&mut input, &mut known), (decoder, seed))?;
     let mut params: Vec<f64> = Vec::new();
     let count = decoder.shape().params;
     params.try_reserve_exact(count).map_err(|_| CliError::Memory {
@@ -142,8 +153,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     record["train"] = json!({"settings": settings.section("train"), "samples": training.y.ncols(),
         "validation_samples": validation.as_ref().map_or(0, |set| set.y.ncols()), "loss": fitted.loss,
         "validation_loss": validated.map(|tally| tally.loss)});
-    let config = serde_json::to_value(decoder.config()).map_err(|error| CliError::Decoder(error.to_string()))?;
-    let mut file = ModelFile::new(config, Some(record), &decoder.tensors(), &params)?;
+    let mut file = ModelFile::new(architecture.json(), Some(record), &decoder.tensors(), &params)?;
     match warm_start(&how.encoding, &params, &training) {
         Ok(Some(warm_start)) => file.tensors.extend(tensors(&warm_start)),
         Ok(None) => eprintln!("the codes allow no linear regression: the model file has none for --warm-start"),
@@ -170,11 +180,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
 /// few can be encoded.
 fn warm_start(encoding: &Encoding<'_>, params: &[f64], training: &Set) -> Result<Option<WarmStart>, CliError> {
     let count = training.y.ncols().min(WARM_START_SAMPLES);
-    let (y, z0) = (
-        training.y.as_ref().subcols(0, count),
-        training.z0.as_ref().subcols(0, count),
-    );
-    let encoded = encode(encoding, params, Targets { y, w: None }, z0)?;
+    fn first(of: &Mat<f64>, count: usize) -> MatRef<'_, f64> {
+        of.as_ref().subcols(0, count)
+    }
+    let y = first(&training.y, count);
+    let samples = Samples {
+        data: Targets {
+            y,
+            w: training.w.as_ref().map(|w| first(w, count)),
+        },
+        context: training.context.as_ref().map(|context| first(context, count)),
+        z0: first(&training.z0, count),
+    };
+    let encoded = encode(encoding, params, samples)?;
     let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
     let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
     Ok(WarmStart::fit(
@@ -183,19 +201,29 @@ fn warm_start(encoding: &Encoding<'_>, params: &[f64], training: &Set) -> Result
     ))
 }
 
-fn decoder(settings: &Settings) -> Result<Dense, CliError> {
+fn architecture(settings: &Settings) -> Result<Architecture, CliError> {
+    let choice = PluginChoice::new(settings)?;
     let config = Value::Object(
         settings
             .section("decoder")
             .into_iter()
+            .filter(|(key, _)| !["plugin", "config", "sha256"].contains(&key.as_str()))
             .map(|(key, value)| (key, json!(value)))
             .collect(),
     );
-    if config.as_object().is_none_or(serde_json::Map::is_empty) {
+    let none = config.as_object().is_none_or(serde_json::Map::is_empty);
+    if choice.is_made() {
+        if !none {
+            let text = "[decoder] names a plugin, whose settings stand in `config`: leave out the others";
+            return Err(CliError::Config(text.into()));
+        }
+        return Architecture::new(&choice, None);
+    }
+    if none {
         let how = "say for instance latent = 8, layers = [32, 64], activation = \"elu\", output = \"logits\"";
         return Err(CliError::Config(format!("the section [decoder] is missing: {how}")));
     }
-    dense(config)
+    Architecture::new(&choice, Some(config))
 }
 
 fn optimizer(settings: &Settings) -> Result<Optimizer, CliError> {
@@ -221,14 +249,14 @@ fn optimizer(settings: &Settings) -> Result<Optimizer, CliError> {
 fn read(
     settings: &Settings,
     method: &Method,
-    input: &mut H5Input,
-    (decoder, seed): (&Dense, u64),
+    (input, known): (&mut Input, &mut Known),
+    (decoder, seed): (&dyn Decoder, u64),
 ) -> Result<(Set, Option<Set>), CliError> {
     let (samples, values, shape) = (input.shape().samples, input.shape().values(), decoder.shape());
     if values != shape.data {
         let text = format!(
             "{} has {values} values per sample, but the last of `layers` is {}",
-            input.path(),
+            input.name(),
             shape.data
         );
         return Err(CliError::Config(format!("{text}: they must be the same")));
@@ -240,16 +268,21 @@ fn read(
     if training.is_empty() {
         return Err(CliError::BadData(format!(
             "{}: no rows are left to train on",
-            input.path()
+            input.name()
         )));
     }
     let mut z0 = method.z0(samples, shape.latent)?;
     let mut load = |ids: Vec<usize>| -> Result<Set, CliError> {
         let ids: Vec<usize> = ids.into_iter().map(|id| rows.start + id).collect();
         let mut y = Mat::zeros(values, ids.len());
-        input.read(&ids, TargetsMut { y: y.as_mut(), w: None })?;
-        let z0 = z0.read(&ids, shape.latent)?;
-        Ok(Set { y, z0 })
+        let mut own = known.weighted().then(|| Mat::zeros(values, ids.len()));
+        input.read(&ids, y.as_mut(), own.as_mut().map(|w| w.as_mut()))?;
+        Ok(Set {
+            w: own.or(known.weights(&ids, input.scale())?),
+            context: known.context(&ids)?,
+            z0: z0.read(&ids, shape.latent)?,
+            y,
+        })
     };
     let held = !validation.is_empty();
     Ok((load(training)?, if held { Some(load(validation)?) } else { None }))

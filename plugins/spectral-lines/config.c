@@ -56,7 +56,7 @@ static const json_value *section(setup *s, const char *key, const char *const *k
             strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1);
             strncat(list, known[i], sizeof list - strlen(list) - 1);
         }
-        complain(s, "unknown key '%.80s'%s%s; there are: %s", member->key, key ? " in " : "", key ? key : "", list);
+        complain(s, "unknown key '%s'%s%s; there are: %s", member->key, key ? " in " : "", key ? key : "", list);
         return NULL;
     }
     return object;

@@ -1,62 +1,79 @@
-"""Simulated spectra of three blended lines, with truth. Run: python simulate.py OUT.h5 [N] [SEED]; needs numpy, scipy, h5py."""
+"""Simulates spectra of three blended emission lines, with the truth beside them, for config.json of this folder.
 
+Run: python simulate.py OUT.h5 [N] [SEED]; needs numpy, scipy and h5py. The profiles are scipy's, not the plugin's.
+
+A spectrum has a linear continuum near 1 and three lines, numbered in no order. Neighbors are 2.5 to 4 standard deviations
+apart, the deviation that of the Gaussian as observed (Doppler width and instrument in quadrature, the mean of the two); two
+equal Gaussians closer than 2 have a single maximum. The noise is Gaussian with a known deviation that grows as the root of
+the flux, as counted photons have it; the signal-to-noise ratio is that of the continuum in a pixel.
+"""
+
+import json
+import pathlib
 import sys
 
+import h5py
 import numpy as np
 from scipy.special import voigt_profile
 
-CONFIG = {
-    "grid": {"first": 640.0, "last": 690.0, "count": 501},
-    "unit": "nm",
-    "lines": 3,
-    "center": {"lower": 645.0, "upper": 670.0},
-    "amplitude": {"default": 1.0, "scale": 1.0},
-    "sigma": {"default": 0.5, "scale": 0.25},
-    "gamma": {"default": 0.1, "scale": 0.2},
-    "continuum": {"degree": 1, "default": 1.0, "scale": 0.3},
-}
-P = {"sep": (1.5, 4.0), "snr": (20, 1000)}
+CONFIG = json.loads((pathlib.Path(__file__).parent / "config.json").read_text())
+
+REDSHIFT = (0.0, 0.02)
+RESOLUTION = (0.1, 0.3)
+SIGNAL_TO_NOISE = (20.0, 1000.0)
+SEPARATION = (2.5, 4.0)
+LOG_AMPLITUDE = 0.7
+FIRST_CENTER = (650.0, 662.0)
 
 
-def simulate(n, seed, P=P, CONFIG=CONFIG):
+def simulate(n, seed):
     rng = np.random.default_rng(seed)
-    grid = CONFIG["grid"]
-    lam = np.linspace(grid["first"], grid["last"], grid["count"])
-    z = rng.uniform(0.0, 0.02, n)
-    res = rng.uniform(0.1, 0.3, n)
-    K = 3
-    amp = CONFIG["amplitude"]["default"] * np.exp(rng.uniform(-0.8, 0.8, (n, K)))
-    sig = CONFIG["sigma"]["default"] * np.exp(CONFIG["sigma"]["scale"] * rng.normal(size=(n, K)).clip(-2, 2))
-    gam = CONFIG["gamma"]["default"] * np.exp(CONFIG["gamma"]["scale"] * rng.normal(size=(n, K)).clip(-2, 2))
-    if CONFIG["gamma"].get("free", "each") == "shared":
-        gam[:] = gam[:, :1]
-    if CONFIG["gamma"].get("free", "each") == "none":
-        gam[:] = CONFIG["gamma"]["default"]
-    if CONFIG["sigma"].get("free", "each") == "shared":
-        sig[:] = sig[:, :1]
-    a = (1 + z)[:, None]
-    total = np.sqrt((sig * a) ** 2 + res[:, None] ** 2)
-    sep = rng.uniform(*P["sep"], (n, K - 1)) * 0.5 * (total[:, 1:] + total[:, :-1]) / a
-    first = rng.uniform(650.0, 662.0, n)
-    cen = first[:, None] + np.concatenate([np.zeros((n, 1)), np.cumsum(sep, 1)], 1)
-    order = rng.permuted(np.tile(np.arange(K), (n, 1)), axis=1)
-    cont = np.stack([rng.normal(1.0, 0.1, n), rng.normal(0, 0.1, n)], 1)
-    t = 2 * (lam - lam[0]) / (lam[-1] - lam[0]) - 1
-    clean = cont[:, :1] + cont[:, 1:] * t
-    lines = sum(amp[:, k, None] * voigt_profile(lam - cen[:, k, None] * a, total[:, k, None], gam[:, k, None] * a) for k in range(K))
-    clean = clean + lines
-    snr = np.exp(rng.uniform(*np.log(P["snr"]), n))
-    ref = lines.max(1)
-    sigma = (ref / snr)[:, None] + 0 * lam
-    y = clean + sigma * rng.normal(size=clean.shape)
-    cols, names = [], []
-    for k in range(K):
-        for nm, v in (("amplitude", amp), ("center", cen), ("sigma", sig), ("gamma", gam)):
-            f = CONFIG.get(nm, {}).get("free", "each")
-            if f == "each":
-                cols.append(v[:, k]); names.append(f"{nm}_{k+1}")
-    for nm, v in (("sigma", sig), ("gamma", gam)):
-        if CONFIG[nm].get("free", "each") == "shared":
-            cols.append(v[:, 0]); names.append(nm)
-    cols += [cont[:, 0], cont[:, 1]]; names += ["continuum_0", "continuum_1"]
-    return dict(lam=lam, y=y, sigma=sigma, clean=clean, context=np.stack([z, res], 1), truth=np.stack(cols, 1), names=names, snr=snr, sep=sep)
+    grid, lines = CONFIG["grid"], CONFIG["lines"]
+    wavelength = np.linspace(grid["first"], grid["last"], grid["count"])
+    redshift, resolution = rng.uniform(*REDSHIFT, n), rng.uniform(*RESOLUTION, n)
+    stretch = 1.0 + redshift[:, None]
+
+    amplitude = CONFIG["amplitude"]["default"] * np.exp(rng.uniform(-LOG_AMPLITUDE, LOG_AMPLITUDE, (n, lines)))
+    sigma, gamma = (CONFIG[name]["default"] * np.exp(CONFIG[name]["scale"] * rng.normal(size=(n, lines)).clip(-2.0, 2.0))
+                    for name in ("sigma", "gamma"))
+    observed = np.hypot(sigma * stretch, resolution[:, None])
+    gaps = rng.uniform(*SEPARATION, (n, lines - 1)) * 0.5 * (observed[:, 1:] + observed[:, :-1]) / stretch
+    center = rng.uniform(*FIRST_CENTER, (n, 1)) + np.concatenate([np.zeros((n, 1)), np.cumsum(gaps, 1)], 1)
+    continuum = np.stack([rng.normal(1.0, 0.1, n), rng.normal(0.0, 0.1, n)], 1)
+
+    t = 2.0 * (wavelength - wavelength[0]) / (wavelength[-1] - wavelength[0]) - 1.0
+    clean = continuum[:, :1] + continuum[:, 1:] * t
+    for k in range(lines):
+        clean += amplitude[:, [k]] * voigt_profile(
+            wavelength - center[:, [k]] * stretch, observed[:, [k]], gamma[:, [k]] * stretch)
+    ratio = np.exp(rng.uniform(*np.log(SIGNAL_TO_NOISE), n))
+    noise = np.sqrt(clean * continuum[:, :1]) / ratio[:, None]
+    flux = clean + noise * rng.normal(size=clean.shape)
+
+    order = rng.permuted(np.tile(np.arange(lines), (n, 1)), axis=1)
+    parameters = [np.take_along_axis(a, order, axis=1) for a in (amplitude, center, sigma, gamma)]
+    truth = np.concatenate([np.stack(parameters, axis=2).reshape(n, -1), continuum], axis=1)
+    names = [f"{name}_{k + 1}" for k in range(lines) for name in ("amplitude", "center", "sigma", "gamma")]
+    return {"wavelength": wavelength, "flux": flux, "sigma": noise, "redshift": redshift, "resolution": resolution,
+            "truth": truth, "names": names + ["continuum_0", "continuum_1"], "signal_to_noise": ratio}
+
+
+def write(path, spectra):
+    with h5py.File(path, "w") as file:
+        wavelength = file.create_dataset("wavelength", data=spectra["wavelength"])
+        wavelength.attrs["units"] = CONFIG["unit"]
+        wavelength.make_scale("wavelength")
+        for name in ("flux", "sigma"):
+            file[name] = spectra[name]
+            file[name].dims[1].attach_scale(wavelength)
+        for name in ("redshift", "resolution", "truth", "signal_to_noise"):
+            file[name] = spectra[name]
+        file["resolution"].attrs["units"] = CONFIG["unit"]
+        file["truth"].attrs["names"] = spectra["names"]
+
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 4:
+        sys.exit(__doc__)
+    count, seed = (int(argument) for argument in (sys.argv[2:] + ["1000", "1"][len(sys.argv) - 2:]))
+    write(sys.argv[1], simulate(count, seed))

@@ -8,7 +8,7 @@ mod counting;
 mod stops;
 
 use faer::{Mat, MatRef};
-use gfe_encode::{Block, Encoded, Encoding, Order, Ptc, Rate, Solver, Trace, encode_blocks};
+use gfe_encode::{Begin, Block, Encoded, Encoding, Order, Ptc, Rate, Solver, Trace, encode_blocks};
 use gfe_io::ModelFile;
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{Decoder, LossKind};
@@ -157,10 +157,15 @@ pub fn encode(
         threads: 2,
         trace: Trace::Steps,
         reconstruction: false,
+        starts: 1,
+        begin: Begin::Z0,
+        uncertainty: None,
     };
     let mut block = Some(Block {
+        row: 0,
         y: samples.y.clone(),
         w: samples.w.clone(),
+        context: None,
         z0: Mat::zeros(latent, samples.y.ncols()),
         start: start.cloned(),
     });

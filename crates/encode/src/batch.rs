@@ -1,12 +1,32 @@
 //! Decoder calls on the columns of a batch, in memory asked for once.
+//!
+//! A decoder's error speaks of a whole call: it is repeated column by column, and those that fail again get NaN, and the
+//! reason. So one sample's failure touches no other.
 
-use faer::{Mat, MatRef};
-use gfe_model::{At, Cols, DecodeError, Decoder, Loss, Seeds, Taped, Targets};
+use faer::Mat;
+use gfe_model::{At, DecodeError, Decoder, Loss, Seeds, Tangent, Taped, Targets};
 use gfe_ode::{Curvature, FlowError};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that no weights had before: decoders may keep what they make of weights as long as it stays the same.
+pub(crate) fn fresh_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Why a decoder gave nothing for a column.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// What it said.
+    pub(crate) text: String,
+    /// Whether no smaller step is worth a try.
+    pub(crate) last: bool,
+}
 
 /// Columns of latents with their data, and what the decoder gave.
 pub(crate) struct Batch {
     pub(crate) z: Mat<f64>,
+    pub(crate) context: Mat<f64>,
     pub(crate) y: Mat<f64>,
     pub(crate) w: Mat<f64>,
     pub(crate) x: Mat<f64>,
@@ -15,6 +35,8 @@ pub(crate) struct Batch {
     pub(crate) z_bar: Mat<f64>,
     pub(crate) z_dot: Mat<f64>,
     pub(crate) value: Vec<f64>,
+    /// Why the last calls gave nothing, per column.
+    pub(crate) trouble: Vec<Option<Trouble>>,
 }
 
 impl Batch {
@@ -25,14 +47,23 @@ impl Batch {
         self.tape.as_mut().col_mut(to).copy_from(other.tape.col(from));
         self.z_bar.as_mut().col_mut(to).copy_from(other.z_bar.col(from));
         self.value[to] = other.value[from];
+        self.trouble[to].clone_from(&other.trouble[from]);
     }
 
     /// Column `to` takes over everything that column `from` keeps between calls.
     pub(crate) fn relocate(&mut self, from: usize, to: usize) {
-        for matrix in [&mut self.z, &mut self.y, &mut self.w, &mut self.x, &mut self.tape] {
+        for matrix in [
+            &mut self.z,
+            &mut self.context,
+            &mut self.y,
+            &mut self.w,
+            &mut self.x,
+            &mut self.tape,
+        ] {
             let (target, source) = matrix.as_mut().two_cols_mut(to, from);
             { target }.copy_from(source);
         }
+        self.trouble.swap(from, to);
     }
 
     /// Some columns of data and, where they count, of weights.
@@ -48,11 +79,31 @@ impl Batch {
 pub(crate) struct Engine<'a> {
     decoder: Box<dyn Decoder>,
     params: &'a [f64],
+    version: u64,
     /// Directions and their images, d per column of a batch.
     z_dot: Mat<f64>,
     pub(crate) x_dot: Mat<f64>,
     x_bar_dot: Mat<f64>,
     scratch: Vec<f64>,
+    /// Two equal columns, and their images, for calls of a single column; made when the first call fails.
+    alone: Option<Box<(Batch, Mat<f64>)>>,
+}
+
+/// A call of the decoder on some columns.
+#[derive(Clone, Copy)]
+enum Call {
+    /// x and tape.
+    Forward,
+    /// z_bar = J^T x_bar.
+    PullBack,
+    /// x_dot = J, d columns for each.
+    Jacobian,
+    /// x_dot = J z_dot, a column for each.
+    PushForward,
+    /// z_bar = the second-order product along z_dot with x_bar and x_bar_dot.
+    Curve,
+    /// z_bar = J^T x_bar_dot.
+    PullBackDot,
 }
 
 impl<'a> Engine<'a> {
@@ -61,12 +112,19 @@ impl<'a> Engine<'a> {
         let shape = decoder.shape();
         Engine {
             params,
+            version: fresh_version(),
             z_dot: Mat::zeros(shape.latent, tangents),
             x_dot: Mat::zeros(shape.data, tangents.max(width)),
-            x_bar_dot: Mat::zeros(shape.data, width),
-            scratch: vec![0.0; decoder.scratch_len(width.max(tangents))],
+            x_bar_dot: Mat::zeros(shape.data, width.max(2)),
+            scratch: vec![0.0; decoder.scratch_len(width.max(tangents).max(2))],
+            alone: None,
             decoder,
         }
+    }
+
+    /// The same with the number that stands for these weights.
+    pub(crate) fn with_version(self, version: u64) -> Self {
+        Engine { version, ..self }
     }
 
     /// Memory for so many columns.
@@ -74,6 +132,7 @@ impl<'a> Engine<'a> {
         let shape = self.decoder.shape();
         Batch {
             z: Mat::zeros(shape.latent, width),
+            context: Mat::zeros(shape.context, width),
             y: Mat::zeros(shape.data, width),
             w: Mat::full(shape.data, width, 1.0),
             x: Mat::zeros(shape.data, width),
@@ -82,15 +141,14 @@ impl<'a> Engine<'a> {
             z_bar: Mat::zeros(shape.latent, width),
             z_dot: Mat::zeros(shape.latent, width),
             value: vec![0.0; width],
+            trouble: vec![None; width],
         }
     }
 
-    /// x = D(z) and the tape of some columns; false where the decoder gave no result.
-    pub(crate) fn forward(&mut self, batch: &mut Batch, first: usize, count: usize) -> Result<bool, FlowError> {
-        let at = point(self.params, batch.z.as_ref().subcols(first, count));
-        let x = batch.x.as_mut().subcols_mut(first, count);
-        let tape = batch.tape.as_mut().subcols_mut(first, count);
-        outcome(self.decoder.forward(at, x, tape, &mut self.scratch))
+    /// x = D(z) and the tape of some columns; NaN where the decoder gave nothing.
+    pub(crate) fn forward(&mut self, batch: &mut Batch, first: usize, count: usize) -> Result<(), FlowError> {
+        batch.trouble[first..first + count].fill(None);
+        self.each(batch, (first, count), Call::Forward)
     }
 
     /// Loss and its gradient in z at the last forward pass of some columns.
@@ -100,7 +158,7 @@ impl<'a> Engine<'a> {
         batch: &mut Batch,
         (first, count): (usize, usize),
         weighted: bool,
-    ) -> Result<bool, FlowError> {
+    ) -> Result<(), FlowError> {
         let mut x_bar = std::mem::replace(&mut batch.x_bar, Mat::new());
         let mut value = std::mem::take(&mut batch.value);
         loss.eval(
@@ -110,10 +168,7 @@ impl<'a> Engine<'a> {
             Some(x_bar.as_mut().subcols_mut(first, count)),
         );
         (batch.x_bar, batch.value) = (x_bar, value);
-        let taped = taped(self.params, (&batch.z, &batch.tape), first, count);
-        let x_bar = batch.x_bar.as_ref().subcols(first, count);
-        let z_bar = batch.z_bar.as_mut().subcols_mut(first, count);
-        outcome(self.decoder.vjp(taped, x_bar, z_bar, &mut self.scratch))
+        self.each(batch, (first, count), Call::PullBack)
     }
 
     /// x_bar = the diagonal of d2l/dx2 at the first columns.
@@ -129,27 +184,20 @@ impl<'a> Engine<'a> {
     }
 
     /// x_dot = J, all directions of the first columns: d columns for each.
-    pub(crate) fn tangents(&mut self, batch: &Batch, width: usize) -> Result<bool, FlowError> {
+    pub(crate) fn tangents(&mut self, batch: &mut Batch, width: usize) -> Result<(), FlowError> {
+        if self.decoder.tangent().is_none() {
+            return Err(FlowError(
+                "ptc needs Jacobian-vector products, which this decoder lacks: take solver amd".into(),
+            ));
+        }
         let dim = batch.z.nrows();
         self.z_dot.fill(0.0);
-        for b in 0..width {
+        for b in 0..width.max(2) {
             for r in 0..dim {
                 self.z_dot[(r, b * dim + r)] = 1.0;
             }
         }
-        let Some(tangent) = self.decoder.tangent() else {
-            return Err(FlowError(
-                "ptc needs Jacobian-vector products, which this decoder lacks: take solver amd".into(),
-            ));
-        };
-        let z_dot = self.z_dot.as_ref().subcols(0, width * dim);
-        let x_dot = self.x_dot.as_mut().subcols_mut(0, width * dim);
-        outcome(tangent.jvp(
-            taped(self.params, (&batch.z, &batch.tape), 0, width),
-            z_dot,
-            x_dot,
-            &mut self.scratch,
-        ))
+        self.each(batch, (0, width), Call::Jacobian)
     }
 
     /// z_bar = H z_dot, or the Gauss-Newton part of it, for one direction in each of the first columns.
@@ -159,22 +207,13 @@ impl<'a> Engine<'a> {
         batch: &mut Batch,
         width: usize,
         (curvature, weighted): (Curvature, bool),
-    ) -> Result<bool, FlowError> {
-        let Some(tangent) = self.decoder.tangent() else {
+    ) -> Result<(), FlowError> {
+        if self.decoder.tangent().is_none() {
             return Err(FlowError(
                 "this solver needs Jacobian-vector products, which this decoder lacks: take solver amd".into(),
             ));
-        };
-        let z_dot = batch.z_dot.as_ref().subcols(0, width);
-        let x_dot = self.x_dot.as_mut().subcols_mut(0, width);
-        if !outcome(tangent.jvp(
-            taped(self.params, (&batch.z, &batch.tape), 0, width),
-            z_dot,
-            x_dot,
-            &mut self.scratch,
-        ))? {
-            return Ok(false);
         }
+        self.each(batch, (0, width), Call::PushForward)?;
         self.second(loss, batch, width, weighted);
         for b in 0..width {
             let (to, from) = (self.x_bar_dot.col_as_slice_mut(b), self.x_dot.col_as_slice(b));
@@ -182,10 +221,7 @@ impl<'a> Engine<'a> {
             to.iter_mut().zip(second).for_each(|(to, (c, x_dot))| *to = c * x_dot);
         }
         if curvature == Curvature::GaussNewton {
-            let at = taped(self.params, (&batch.z, &batch.tape), 0, width);
-            let x_bar_dot = self.x_bar_dot.as_ref().subcols(0, width);
-            let z_bar = batch.z_bar.as_mut().subcols_mut(0, width);
-            return outcome(self.decoder.vjp(at, x_bar_dot, z_bar, &mut self.scratch));
+            return self.each(batch, (0, width), Call::PullBackDot);
         }
         let mut x_bar = std::mem::replace(&mut batch.x_bar, Mat::new());
         let mut value = std::mem::take(&mut batch.value);
@@ -193,46 +229,145 @@ impl<'a> Engine<'a> {
         let slopes = Some(x_bar.as_mut().subcols_mut(0, width));
         loss.eval(x, batch.targets(0, width, weighted), &mut value[..width], slopes);
         (batch.x_bar, batch.value) = (x_bar, value);
-        let Some(second) = self.decoder.second_order() else {
+        if self.decoder.second_order().is_none() {
             return Err(FlowError(
                 "the exact Hessian needs second-order products, which this decoder lacks: take the Gauss-Newton one"
                     .into(),
             ));
+        }
+        self.each(batch, (0, width), Call::Curve)
+    }
+
+    /// Makes a call for some columns; where it fails as a whole, one by one.
+    fn each(&mut self, batch: &mut Batch, (first, count): (usize, usize), call: Call) -> Result<(), FlowError> {
+        match self.call(batch, (first, count), call) {
+            Ok(()) => Ok(()),
+            Err(error @ DecodeError::Fatal(_)) => Err(FlowError(error.to_string())),
+            Err(_) => (first..first + count).try_for_each(|column| self.alone(batch, (first, column), call)),
+        }
+    }
+
+    /// Makes a call for one column, as a pair of equal ones; `first` is the first column of the call that it was part of.
+    fn alone(&mut self, batch: &mut Batch, (first, column): (usize, usize), call: Call) -> Result<(), FlowError> {
+        let dim = batch.z.nrows();
+        let mut alone = self.alone.take().unwrap_or_else(|| {
+            let shape = self.decoder.shape();
+            Box::new((self.batch(2), Mat::zeros(shape.data, 2 * shape.latent.max(1))))
+        });
+        let (pair, images) = &mut *alone;
+        for b in 0..2 {
+            pair.take(batch, column, b);
+            for (to, from) in [
+                (&mut pair.context, &batch.context),
+                (&mut pair.x_bar, &batch.x_bar),
+                (&mut pair.z_dot, &batch.z_dot),
+            ] {
+                to.as_mut().col_mut(b).copy_from(from.col(column));
+            }
+        }
+        // Cotangents of the call are kept by its columns, and images are written where those of the first columns stand.
+        let kept = [0, 1].map(|b| self.x_bar_dot.col(b).to_owned());
+        for b in 0..2 {
+            let (source, mut to) = (
+                self.x_bar_dot.col(column - first).to_owned(),
+                self.x_bar_dot.as_mut().col_mut(b),
+            );
+            to.copy_from(source);
+        }
+        std::mem::swap(&mut self.x_dot, images);
+        let result = self.call(pair, (0, 2), call);
+        std::mem::swap(&mut self.x_dot, images);
+        for (b, kept) in kept.iter().enumerate() {
+            self.x_bar_dot.as_mut().col_mut(b).copy_from(kept);
+        }
+        let nan = match result {
+            Ok(()) => false,
+            Err(error @ DecodeError::Fatal(_)) => return Err(FlowError(error.to_string())),
+            Err(DecodeError::Discard(text)) => {
+                batch.trouble[column] = Some(Trouble { text, last: false });
+                true
+            }
+            Err(DecodeError::Failed(text)) => {
+                batch.trouble[column] = Some(Trouble { text, last: true });
+                true
+            }
         };
-        let seeds = Seeds {
-            z_dot: batch.z_dot.as_ref().subcols(0, width),
-            x_bar: batch.x_bar.as_ref().subcols(0, width),
-            x_bar_dot: self.x_bar_dot.as_ref().subcols(0, width),
+        let give = |to: &mut Mat<f64>, column: usize, from: &Mat<f64>, source: usize| {
+            let mut to = to.as_mut().col_mut(column);
+            if nan {
+                to.fill(f64::NAN);
+            } else {
+                to.copy_from(from.col(source));
+            }
         };
-        let at = taped(self.params, (&batch.z, &batch.tape), 0, width);
-        let z_bar = batch.z_bar.as_mut().subcols_mut(0, width);
-        outcome(second.hvp(at, seeds, z_bar, None, &mut self.scratch))
+        match call {
+            Call::Forward => {
+                give(&mut batch.x, column, &pair.x, 0);
+                give(&mut batch.tape, column, &pair.tape, 0);
+            }
+            Call::PullBack | Call::Curve | Call::PullBackDot => give(&mut batch.z_bar, column, &pair.z_bar, 0),
+            Call::PushForward => give(&mut self.x_dot, column - first, images, 0),
+            Call::Jacobian => {
+                (0..dim).for_each(|r| give(&mut self.x_dot, (column - first) * dim + r, images, r));
+            }
+        }
+        self.alone = Some(alone);
+        Ok(())
+    }
+
+    /// The call itself.
+    fn call(&mut self, batch: &mut Batch, (first, count): (usize, usize), call: Call) -> Result<(), DecodeError> {
+        let (decoder, scratch, dim) = (&*self.decoder, &mut self.scratch[..], batch.z.nrows());
+        let at = At {
+            params: self.params,
+            version: self.version,
+            z: batch.z.as_ref().subcols(first, count),
+            context: batch.context.as_ref().subcols(first, count),
+        };
+        if let Call::Forward = call {
+            let x = batch.x.as_mut().subcols_mut(first, count);
+            let tape = batch.tape.as_mut().subcols_mut(first, count);
+            return decoder.forward(at, x, tape, scratch);
+        }
+        let taped = Taped {
+            at,
+            tape: batch.tape.as_ref().subcols(first, count),
+        };
+        let x_bar = batch.x_bar.as_ref().subcols(first, count);
+        let z_dot = batch.z_dot.as_ref().subcols(first, count);
+        let z_bar = batch.z_bar.as_mut().subcols_mut(first, count);
+        let x_bar_dot = self.x_bar_dot.as_ref();
+        match call {
+            Call::Forward => Ok(()),
+            Call::PullBack => decoder.vjp(taped, x_bar, z_bar, scratch),
+            Call::PullBackDot => decoder.vjp(taped, x_bar_dot.subcols(0, count), z_bar, scratch),
+            Call::Jacobian => {
+                let z_dot = self.z_dot.as_ref().subcols(0, count * dim);
+                let x_dot = self.x_dot.as_mut().subcols_mut(0, count * dim);
+                tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch)
+            }
+            Call::PushForward => {
+                let x_dot = self.x_dot.as_mut().subcols_mut(0, count);
+                tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch)
+            }
+            Call::Curve => {
+                let seeds = Seeds {
+                    z_dot,
+                    x_bar,
+                    x_bar_dot: x_bar_dot.subcols(0, count),
+                };
+                let second = decoder.second_order().ok_or_else(|| lost("second-order products"))?;
+                second.hvp(taped, seeds, z_bar, None, scratch)
+            }
+        }
     }
 }
 
-/// Some columns with their tape.
-fn taped<'b>(params: &'b [f64], (z, tape): (&'b Mat<f64>, &'b Mat<f64>), first: usize, count: usize) -> Taped<'b> {
-    Taped {
-        at: point(params, z.as_ref().subcols(first, count)),
-        tape: tape.as_ref().subcols(first, count),
-    }
+/// An ability that was seen to be there is gone.
+fn lost(what: &str) -> DecodeError {
+    DecodeError::Fatal(format!("the decoder has no {what} any more"))
 }
 
-/// Latents without context.
-fn point<'b>(params: &'b [f64], z: Cols<'b>) -> At<'b> {
-    At {
-        params,
-        version: 0,
-        z,
-        context: MatRef::from_column_major_slice(&[], 0, z.ncols()),
-    }
-}
-
-/// Whether a decoder call gave a result; what speaks of the whole call fails its columns, a breakdown fails the flow.
-fn outcome(result: Result<(), DecodeError>) -> Result<bool, FlowError> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(DecodeError::Discard(_) | DecodeError::Failed(_)) => Ok(false),
-        Err(error @ DecodeError::Fatal(_)) => Err(FlowError(error.to_string())),
-    }
+fn tangent(decoder: &dyn Decoder) -> Result<&dyn Tangent, DecodeError> {
+    decoder.tangent().ok_or_else(|| lost("Jacobian-vector products"))
 }

@@ -6,6 +6,8 @@ use gfe_model::Targets;
 pub trait Data {
     /// Copies the datum of `sample` into `y` `[D]`, and its weights into `w` `[D]` where it has any (false: it has none).
     fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool;
+    /// Copies what is known of `sample` and enters the decoder into `context` `[c]`; nothing where c is 0.
+    fn context(&self, _sample: usize, _context: &mut [f64]) {}
     /// Where the flow of `sample` belongs, `[d]`, if it does not start there (false: it does).
     fn anchor(&self, _sample: usize, _z0: &mut [f64]) -> bool {
         false

@@ -5,15 +5,18 @@
 //! across the edges of blocks, reading and writing happen while others compute, and memory is bounded by the blocks in
 //! flight.
 
+use crate::batch::fresh_version;
 use crate::gradient_flow::GradientFlow;
 use crate::measure::Measure;
 use crate::origin::Origin;
 use crate::solver::Integrator;
+use crate::starts::{Begin, Starter};
 use crate::stream::{Desk, Feed, Stream, Word};
+use crate::uncertainty::Uncertainty;
 use crate::{Rate, Solver};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
-use gfe_ode::{Flow, FlowError, Method, Momentum, Status, StepRecord, Work, diffsol, integrate};
+use gfe_ode::{Curvature, Flow, FlowError, Method, Momentum, Status, StepRecord, Work, diffsol, integrate};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -51,6 +54,12 @@ pub struct Encoding<'a> {
     pub trace: Trace<'a>,
     /// Whether D(z) is given beside z.
     pub reconstruction: bool,
+    /// Starts of each sample; the lowest end is taken.
+    pub starts: usize,
+    /// Where they begin.
+    pub begin: Begin,
+    /// With which Hessian error bars are given beside z, if any.
+    pub uncertainty: Option<Curvature>,
 }
 
 /// Which flow is integrated.
@@ -126,6 +135,10 @@ pub struct Record {
     pub trace: Vec<TracePoint>,
     /// What the solver says of a failure, where it has more to say than the status.
     pub message: Option<String>,
+    /// The start whose end was taken.
+    pub start: u32,
+    /// Different minima that the starts found within 9 of the lowest chi-squared; 0 where none succeeded.
+    pub minima: u32,
 }
 
 impl Record {
@@ -143,6 +156,8 @@ impl Record {
             work: Work::default(),
             trace: Vec::new(),
             message: None,
+            start: 0,
+            minima: 0,
         }
     }
 }
@@ -156,18 +171,35 @@ pub struct Encoded {
     pub records: Vec<Record>,
     /// D(z) in the data's own units, `[D, samples]`, where it was asked for; NaN like the codes.
     pub reconstruction: Option<Mat<f64>>,
+    /// Error bars, where they were asked for.
+    pub uncertainty: Option<Uncertainty>,
+}
+
+/// Samples in memory, a column each.
+#[derive(Clone, Copy)]
+pub struct Samples<'a> {
+    /// Data `[D, samples]`, and their weights where there are any.
+    pub data: Targets<'a>,
+    /// What is known of each and enters the decoder, `[c, samples]`, unless c is 0.
+    pub context: Option<Cols<'a>>,
+    /// Initial latents, `[d, samples]`.
+    pub z0: Cols<'a>,
 }
 
 /// Samples to encode.
 #[derive(Clone, Debug)]
 pub struct Block {
+    /// The row of its first sample: random starts depend on the row alone.
+    pub row: usize,
     /// Data, `[D, samples]`.
     pub y: Mat<f64>,
     /// Weights, `[D, samples]`, where there are any.
     pub w: Option<Mat<f64>>,
+    /// What is known of each sample and enters the decoder, `[c, samples]`, unless c is 0.
+    pub context: Option<Mat<f64>>,
     /// Initial latents, `[d, samples]`.
     pub z0: Mat<f64>,
-    /// Where the integration starts instead, `[d, samples]`: for a solver that goes to the steady state, and whose horizon
+    /// Where the integration starts instead, `[d, samples]`, or `[d, starts samples]` with those of a sample together: for a solver that goes to the steady state, and whose horizon
     /// stays tied to `z0`.
     pub start: Option<Mat<f64>>,
 }
@@ -184,16 +216,27 @@ pub fn encode_blocks<E: From<FlowError>>(
     mut next: impl FnMut() -> Result<Option<Block>, E>,
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<Work, E> {
+    let version = fresh_version();
     let origin = match how.common_z0 {
-        Some(z0) if how.solver.makes_hessians(z0.len()) => Origin::new((how.open)(), params, z0)?,
+        Some(z0) if how.solver.makes_hessians(z0.len()) && how.starts <= 1 && how.begin == Begin::Z0 => {
+            Origin::new((how.open)(), (params, version), z0)?
+        }
         _ => None,
+    };
+    let starter = Starter::new(how, params);
+    let mut next = || -> Result<Option<Block>, E> {
+        let mut block = next()?;
+        block.as_mut().map_or(Ok(()), |block| starter.begin(block))?;
+        Ok(block)
     };
     let (speak, hear) = mpsc::channel();
     let stream = Stream::new(how, speak);
     std::thread::scope(|scope| {
         for _ in 0..how.threads.max(1) {
             scope.spawn(|| {
-                let result = catch_unwind(AssertUnwindSafe(|| work(how, params, origin.as_ref(), &stream)));
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    work(how, (params, version), origin.as_ref(), &stream)
+                }));
                 stream.say(Word::Stopped(result));
             });
         }
@@ -205,11 +248,14 @@ pub fn encode_blocks<E: From<FlowError>>(
     Ok(origin.map_or_else(Work::default, |origin| origin.work))
 }
 
-/// Encodes every column of `data`, all in memory, from the columns of `z0` `[d, samples]`; see [`encode_blocks`].
-pub fn encode(how: &Encoding<'_>, params: &[f64], data: Targets<'_>, z0: Cols<'_>) -> Result<Encoded, FlowError> {
+/// Encodes samples that are all in memory; see [`encode_blocks`].
+pub fn encode(how: &Encoding<'_>, params: &[f64], samples: Samples<'_>) -> Result<Encoded, FlowError> {
+    let Samples { data, context, z0 } = samples;
     let mut block = Some(Block {
+        row: 0,
         y: data.y.to_owned(),
         w: data.w.map(|w| w.to_owned()),
+        context: context.map(|context| context.to_owned()),
         z0: z0.to_owned(),
         start: None,
     });
@@ -217,6 +263,7 @@ pub fn encode(how: &Encoding<'_>, params: &[f64], data: Targets<'_>, z0: Cols<'_
         z: Mat::zeros(z0.nrows(), 0),
         records: Vec::new(),
         reconstruction: None,
+        uncertainty: None,
     };
     encode_blocks(
         how,
@@ -272,11 +319,17 @@ fn carry<E: From<FlowError>>(
 }
 
 /// One worker: integrates samples of the stream until it is closed and empty.
-fn work(how: &Encoding<'_>, params: &[f64], origin: Option<&Origin>, stream: &Stream<'_>) -> Result<(), FlowError> {
+fn work(
+    how: &Encoding<'_>,
+    (params, version): (&[f64], u64),
+    origin: Option<&Origin>,
+    stream: &Stream<'_>,
+) -> Result<(), FlowError> {
     let decoder = (how.open)();
     let shape = decoder.shape();
     let lanes = how.solver.lanes(how.lanes);
     let first_order = GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes)
+        .with_version(version)
         .with_rate(how.rate)
         .with_origin(origin);
     let mut flow: Box<dyn Flow + '_> = match how.order {
@@ -285,7 +338,7 @@ fn work(how: &Encoding<'_>, params: &[f64], origin: Option<&Origin>, stream: &St
     };
     let rules = how.solver.stop(how.gtol, how.loss, shape.data);
     let stop: Vec<_> = rules.iter().map(|rule| &**rule).collect();
-    let mut desk = Desk::new(stream, how.trace, Measure::new(how, params, stream));
+    let mut desk = Desk::new(stream, how.trace, Measure::new(how, (params, version), stream));
     let mut feed = Feed::new(stream);
     let integrated = match how.solver.integrator(&*flow, lanes, how.t_end) {
         Integrator::ErrorControl(control) => {

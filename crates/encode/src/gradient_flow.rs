@@ -10,8 +10,8 @@ use crate::origin::Origin;
 use crate::rate::Rate;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
-use gfe_model::{Cols, ColsMut, Decoder, Loss};
-use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Structure, Values, Work};
+use gfe_model::{Cols, ColsMut, Decoder, Loss, Targets};
+use gfe_ode::{Curvature, Failure, Flow, FlowError, Lanewise, Point, Structure, Values, Work};
 
 /// Tangent columns in one product: enough to fill it, few enough to stay in cache.
 const TANGENT_COLUMNS: usize = 512;
@@ -64,6 +64,14 @@ impl<'a> GradientFlow<'a> {
         }
     }
 
+    /// The same with the number that stands for its weights, by which a decoder knows what it has made of them.
+    pub(crate) fn with_version(self, version: u64) -> Self {
+        GradientFlow {
+            engine: self.engine.with_version(version),
+            ..self
+        }
+    }
+
     /// The same with the factor alpha(t).
     pub fn with_rate(self, rate: Rate) -> Self {
         GradientFlow { rate, ..self }
@@ -77,6 +85,18 @@ impl<'a> GradientFlow<'a> {
     /// The decoder's values, `[D]`, of the last evaluation of `lane`.
     pub(crate) fn decoded(&self, lane: usize) -> &[f64] {
         self.home.x.col_as_slice(lane)
+    }
+
+    /// The diagonal of d2l/dx2 at the last evaluation of `lane`, `[D]`.
+    pub(crate) fn information(&self, lane: usize) -> Vec<f64> {
+        let mut diagonal = Mat::zeros(self.home.x.nrows(), 1);
+        let data = Targets {
+            y: self.home.y.as_ref().subcols(lane, 1),
+            w: self.weighted.then(|| self.home.w.as_ref().subcols(lane, 1)),
+        };
+        let x = self.home.x.as_ref().subcols(lane, 1);
+        self.loss.curvature(x, data, diagonal.as_mut());
+        diagonal.col_as_slice(0).to_vec()
     }
 
     /// Whether the decoder said, by NaN in its column, that it cannot decode the latent of `lane`.
@@ -99,6 +119,11 @@ impl<'a> GradientFlow<'a> {
             let b = columns.start + i.min(columns.len() - 1);
             let lane = at.lanes[b];
             self.part.z.as_mut().col_mut(i).copy_from(at.z.col(b));
+            self.part
+                .context
+                .as_mut()
+                .col_mut(i)
+                .copy_from(self.home.context.col(lane));
             self.part.y.as_mut().col_mut(i).copy_from(self.home.y.col(lane));
             if self.weighted {
                 self.part.w.as_mut().col_mut(i).copy_from(self.home.w.col(lane));
@@ -107,61 +132,58 @@ impl<'a> GradientFlow<'a> {
         width
     }
 
-    /// x, tape, loss and its gradient at `at`, left in `home`; false where the decoder gave no result.
-    fn evaluate(&mut self, at: &Point<'_>) -> Result<bool, FlowError> {
+    /// x, tape, loss and its gradient at `at`, left in `home`; NaN where the decoder gave nothing.
+    fn evaluate(&mut self, at: &Point<'_>) -> Result<(), FlowError> {
         let count = at.lanes.len();
         let first = at.lanes[0];
         for &lane in at.lanes {
             self.taped[lane] = false;
         }
         let contiguous = count > 1 && at.lanes[count - 1] == first + count - 1;
-        let done = if contiguous {
+        if contiguous {
             self.home.z.as_mut().subcols_mut(first, count).copy_from(at.z);
-            self.engine.forward(&mut self.home, first, count)?
-                && self
-                    .engine
-                    .gradient(self.loss, &mut self.home, (first, count), self.weighted)?
+            self.engine.forward(&mut self.home, first, count)?;
+            self.engine
+                .gradient(self.loss, &mut self.home, (first, count), self.weighted)?;
         } else {
             let width = self.gather(at, 0..count);
-            let done = self.engine.forward(&mut self.part, 0, width)?
-                && self
-                    .engine
-                    .gradient(self.loss, &mut self.part, (0, width), self.weighted)?;
+            self.engine.forward(&mut self.part, 0, width)?;
+            self.engine
+                .gradient(self.loss, &mut self.part, (0, width), self.weighted)?;
             for (b, &lane) in at.lanes.iter().enumerate() {
                 self.home.take(&self.part, b, lane);
             }
-            done
-        };
-        for &lane in at.lanes {
-            self.taped[lane] = done;
         }
-        Ok(done)
+        for &lane in at.lanes {
+            self.taped[lane] = self.home.trouble[lane].is_none();
+        }
+        Ok(())
     }
 
-    /// Makes sure that `home` holds a forward pass at the points of `at`; false where the decoder gave no result.
-    pub(crate) fn pass(&mut self, at: &Point<'_>, work: &mut [Work]) -> Result<bool, FlowError> {
+    /// Makes sure that `home` holds a forward pass at the points of `at`; NaN where the decoder gave nothing.
+    pub(crate) fn pass(&mut self, at: &Point<'_>, work: &mut [Work]) -> Result<(), FlowError> {
         let missing = |flow: &Self, b: usize| {
             let lane = at.lanes[b];
             !flow.taped[lane] || flow.home.z.col(lane) != at.z.col(b)
         };
-        let mut all = true;
         let absent: Vec<usize> = (0..at.lanes.len()).filter(|&b| missing(self, b)).collect();
         for chunk in absent.chunks(self.part.z.ncols()) {
             let width = chunk.len().max(2);
             for i in 0..width {
                 let b = chunk[i.min(chunk.len() - 1)];
                 self.part.z.as_mut().col_mut(i).copy_from(at.z.col(b));
+                let context = self.home.context.col(at.lanes[b]);
+                self.part.context.as_mut().col_mut(i).copy_from(context);
             }
-            let done = self.engine.forward(&mut self.part, 0, width)?;
+            self.engine.forward(&mut self.part, 0, width)?;
             for (i, &b) in chunk.iter().enumerate() {
                 let lane = at.lanes[b];
                 self.home.take(&self.part, i, lane);
-                self.taped[lane] = done;
+                self.taped[lane] = self.home.trouble[lane].is_none();
                 work[lane].evaluations += 1;
             }
-            all &= done;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Copies the forward passes of some columns of `at` from home to the front of `part`; a single one twice. Gives the
@@ -216,23 +238,23 @@ impl<'a> GradientFlow<'a> {
         columns: std::ops::Range<usize>,
         blocks: &mut [f64],
         work: &mut [Work],
-    ) -> Result<bool, FlowError> {
+    ) -> Result<(), FlowError> {
         let dim = self.z0.nrows();
         let width = columns.len().max(2);
         let known = columns.clone().all(|b| self.at_origin(at, b));
-        let done = match self.origin {
+        match self.origin {
             Some(origin) if known => {
                 for b in 0..columns.len() {
                     let to = self.engine.x_dot.as_mut().subcols_mut(b * dim, dim);
                     { to }.copy_from(&origin.jacobian);
                 }
-                true
             }
             _ => {
                 columns.clone().for_each(|b| work[at.lanes[b]].jvps += dim as u32);
-                self.engine.tangents(&self.part, width)?
+                self.engine.tangents(&mut self.part, width)?;
+                self.keep_troubles(at, columns.clone());
             }
-        };
+        }
         for b in columns.clone() {
             let alpha = self.rate.at(at.t[b]);
             self.block(
@@ -241,7 +263,16 @@ impl<'a> GradientFlow<'a> {
                 &mut blocks[b * dim * dim..(b + 1) * dim * dim],
             );
         }
-        Ok(done)
+        Ok(())
+    }
+
+    /// Takes over why the decoder gave nothing for gathered columns.
+    fn keep_troubles(&mut self, at: &Point<'_>, columns: std::ops::Range<usize>) {
+        for b in columns.clone() {
+            if let Some(trouble) = self.part.trouble[b - columns.start].take() {
+                self.home.trouble[at.lanes[b]] = Some(trouble);
+            }
+        }
     }
 
     /// The exact blocks of some columns, a direction at a time.
@@ -251,18 +282,17 @@ impl<'a> GradientFlow<'a> {
         columns: std::ops::Range<usize>,
         blocks: &mut [f64],
         work: &mut [Work],
-    ) -> Result<bool, FlowError> {
+    ) -> Result<(), FlowError> {
         let dim = self.z0.nrows();
         let width = columns.len().max(2);
-        let mut done = true;
         for r in 0..dim {
             self.part.z_dot.as_mut().subcols_mut(0, width).fill(0.0);
             for b in 0..width {
                 self.part.z_dot[(r, b)] = 1.0;
             }
-            done &= self
-                .engine
+            self.engine
                 .curve(self.loss, &mut self.part, width, (Curvature::Exact, self.weighted))?;
+            self.keep_troubles(at, columns.clone());
             for b in columns.clone() {
                 let alpha = self.rate.at(at.t[b]);
                 let to = &mut blocks[b * dim * dim + r * dim..b * dim * dim + (r + 1) * dim];
@@ -273,7 +303,7 @@ impl<'a> GradientFlow<'a> {
                 work[at.lanes[b]].hvps += 1;
             }
         }
-        Ok(done)
+        Ok(())
     }
 }
 
@@ -285,6 +315,8 @@ impl Lanewise for GradientFlow<'_> {
         } else {
             w.fill(1.0);
         }
+        self.data.context(sample, self.home.context.col_as_slice_mut(lane));
+        self.home.trouble[lane] = None;
         let anchor = self.z0.col_as_slice_mut(lane);
         if !self.data.anchor(sample, anchor) {
             anchor.copy_from_slice(z0);
@@ -306,12 +338,12 @@ impl Flow for GradientFlow<'_> {
     }
 
     fn eval(&mut self, at: Point<'_>, mut to: Values<'_>, work: &mut [Work]) -> Result<(), FlowError> {
-        let done = self.evaluate(&at)?;
+        self.evaluate(&at)?;
         for (b, &lane) in at.lanes.iter().enumerate() {
             work[lane].evaluations += 1;
             work[lane].vjps += 1;
             to.loss[b] = self.home.value[lane];
-            to.failed[b] = !done || self.gave_nan(lane, to.loss[b]);
+            to.failed[b] = self.home.trouble[lane].is_some() || self.gave_nan(lane, to.loss[b]);
             let alpha = self.rate.at(at.t[b]);
             let (mut square, mut grad_sq) = (0.0, 0.0);
             for r in 0..self.z0.nrows() {
@@ -335,7 +367,7 @@ impl Flow for GradientFlow<'_> {
         work: &mut [Work],
     ) -> Result<(), FlowError> {
         let dim = self.dim();
-        let passed = self.pass(&at, work)?;
+        self.pass(&at, work)?;
         let chunk = (self.engine.x_dot.ncols() / dim).min(self.part.z.ncols());
         let mut first = 0;
         while first < at.lanes.len() {
@@ -344,18 +376,15 @@ impl Flow for GradientFlow<'_> {
             let most = (first + chunk).min(at.lanes.len());
             let last = (first..most).find(|&b| self.at_origin(&at, b) != known).unwrap_or(most);
             let width = self.gather_passes(&at, first..last);
-            let done = match curvature {
+            match curvature {
                 Curvature::GaussNewton => {
                     self.engine.second(self.loss, &mut self.part, width, self.weighted);
-                    self.gauss_newton(&at, first..last, blocks, work)?
+                    self.gauss_newton(&at, first..last, blocks, work)?;
                 }
                 Curvature::Exact => self.exact(&at, first..last, blocks, work)?,
-            };
-            for b in first..last {
-                work[at.lanes[b]].jacobians += 1;
-                if !(done && passed) {
-                    blocks[b * dim * dim..(b + 1) * dim * dim].fill(f64::NAN);
-                }
+            }
+            for &lane in &at.lanes[first..last] {
+                work[lane].jacobians += 1;
             }
             first = last;
         }
@@ -370,20 +399,19 @@ impl Flow for GradientFlow<'_> {
         mut jv: ColsMut<'_>,
         work: &mut [Work],
     ) -> Result<(), FlowError> {
-        let passed = self.pass(&at, work)?;
+        self.pass(&at, work)?;
         let count = at.lanes.len();
         let width = self.gather_passes(&at, 0..count);
         for i in 0..width {
             self.part.z_dot.as_mut().col_mut(i).copy_from(v.col(i.min(count - 1)));
         }
-        let done = self
-            .engine
+        self.engine
             .curve(self.loss, &mut self.part, width, (curvature, self.weighted))?;
+        self.keep_troubles(&at, 0..count);
         for (b, &lane) in at.lanes.iter().enumerate() {
             let alpha = self.rate.at(at.t[b]);
             for r in 0..self.z0.nrows() {
-                let product = alpha * (self.part.z_bar[(r, b)] + self.anchor * v[(r, b)]);
-                jv[(r, b)] = if done && passed { -product } else { f64::NAN };
+                jv[(r, b)] = -alpha * (self.part.z_bar[(r, b)] + self.anchor * v[(r, b)]);
             }
             work[lane].jvps += 1;
             match curvature {
@@ -392,6 +420,14 @@ impl Flow for GradientFlow<'_> {
             }
         }
         Ok(())
+    }
+
+    fn failure(&self, lane: usize) -> Option<Failure<'_>> {
+        let trouble = self.home.trouble[lane].as_ref()?;
+        Some(Failure {
+            text: &trouble.text,
+            last: trouble.last,
+        })
     }
 
     fn autonomous(&self) -> bool {

@@ -3,14 +3,16 @@
 use crate::GradientFlow;
 use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding};
+use crate::starts;
+use crate::uncertainty::Uncertainty;
 use faer::Mat;
 use gfe_ode::implicit::distances;
-use gfe_ode::{Flow, FlowError, Lanewise, Point, Start, Values, Work};
+use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Start, Values, Work};
 
 /// Measures codes with a decoder of its own, opened when the first are there.
 pub(crate) struct Measure<'a> {
     how: Encoding<'a>,
-    params: &'a [f64],
+    params: (&'a [f64], u64),
     data: &'a dyn Data,
     ready: Option<(GradientFlow<'a>, Memory)>,
 }
@@ -50,7 +52,7 @@ impl Memory {
 }
 
 impl<'a> Measure<'a> {
-    pub(crate) fn new(how: &Encoding<'a>, params: &'a [f64], data: &'a dyn Data) -> Self {
+    pub(crate) fn new(how: &Encoding<'a>, params: (&'a [f64], u64), data: &'a dyn Data) -> Self {
         Measure {
             how: *how,
             params,
@@ -59,19 +61,83 @@ impl<'a> Measure<'a> {
         }
     }
 
-    /// Adds to `encoded` what is measured at its finite codes; sample 0 of the block is number `first` of the data.
-    ///
-    /// `edm` needs a decoder with tangents and is NaN without.
-    pub(crate) fn add(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
-        let (how, lanes) = (&self.how, self.how.lanes.max(1));
+    fn get_ready(&mut self) -> (&mut GradientFlow<'a>, &mut Memory) {
+        let (how, lanes, (params, version)) = (&self.how, self.how.lanes.max(1), self.params);
         let (flow, memory) = self.ready.get_or_insert_with(|| {
             let decoder = (how.open)();
             let memory = Memory::new(decoder.shape().latent, lanes, decoder.tangent().is_some());
-            let flow = GradientFlow::new(decoder, self.params, (how.loss, self.data), how.anchor(), lanes);
-            (flow, memory)
+            let flow = GradientFlow::new(decoder, params, (how.loss, self.data), how.anchor(), lanes);
+            (flow.with_version(version), memory)
         });
+        (flow, memory)
+    }
+
+    /// Takes the best end of each sample's starts, and counts their minima; number `first` of the data is the first start of
+    /// the first sample of the block.
+    pub(crate) fn choose(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
+        let how = self.how;
+        let starts = how.starts.max(1);
         let values = block.y.nrows() as f64;
-        let decode = encoded.reconstruction.is_some() || how.loss.has_chi2();
+        let mut best = Vec::with_capacity(block.y.ncols());
+        for sample in 0..block.y.ncols() {
+            let ends = starts::ends(&how, block, encoded, sample);
+            if ends.near.len() <= 1 {
+                best.push((ends.best, ends.near.len() as u32));
+                continue;
+            }
+            let lanes = how.lanes.max(1);
+            let (flow, memory) = self.get_ready();
+            let (mut found, mut curvature): (Vec<Vec<f64>>, Vec<f64>) = (Vec::new(), Vec::new());
+            for some in ends.near.chunks(lanes) {
+                for (lane, &i) in some.iter().enumerate() {
+                    memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(i));
+                    flow.admit(lane, first + i, block.z0.col_as_slice(sample));
+                }
+                memory.measure(flow, some.len(), false)?;
+                for (lane, &i) in some.iter().enumerate() {
+                    encoded.records[i].work += memory.work[lane];
+                    if curvature.is_empty() {
+                        curvature = flow.information(lane);
+                    }
+                    let x = flow.decoded(lane);
+                    let apart = |other: &Vec<f64>| -> f64 {
+                        let squares = x.iter().zip(other).zip(&curvature);
+                        squares.map(|((a, b), c)| values * c * (a - b) * (a - b)).sum()
+                    };
+                    let unit = if how.loss.is_likelihood() {
+                        1.0
+                    } else {
+                        2.0 * encoded.records[ends.best].loss
+                    };
+                    if found.iter().all(|other| apart(other) > starts::SAME * unit) {
+                        found.push(x.to_vec());
+                    }
+                }
+            }
+            best.push((ends.best, found.len() as u32));
+        }
+        if starts > 1 {
+            starts::take(&how, encoded, &best);
+        } else {
+            encoded
+                .records
+                .iter_mut()
+                .zip(&best)
+                .for_each(|(record, (_, minima))| record.minima = *minima);
+        }
+        Ok(())
+    }
+
+    /// Adds to `encoded` what is measured at its finite codes; the first start of sample 0 of the block is number `first` of
+    /// the data.
+    ///
+    /// `edm` needs a decoder with tangents and is NaN without.
+    pub(crate) fn add(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
+        make_room(&self.how, block, encoded);
+        let (how, lanes, starts) = (self.how, self.how.lanes.max(1), self.how.starts.max(1));
+        let (flow, memory) = self.get_ready();
+        let values = block.y.nrows() as f64;
+        let decode = encoded.reconstruction.is_some() || how.loss.has_chi2() || how.uncertainty.is_some();
         let (known, unknown): (Vec<usize>, Vec<usize>) = (0..encoded.records.len())
             .filter(|&sample| encoded.records[sample].loss.is_finite())
             .partition(|&sample| !memory.tangent || encoded.records[sample].edm.is_finite());
@@ -82,7 +148,7 @@ impl<'a> Measure<'a> {
             for samples in samples.chunks(lanes) {
                 for (lane, &sample) in samples.iter().enumerate() {
                     memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
-                    flow.admit(lane, first + sample, block.z0.col_as_slice(sample));
+                    flow.admit(lane, first + sample * starts, block.z0.col_as_slice(sample));
                 }
                 memory.measure(flow, samples.len(), edm)?;
                 for (lane, &sample) in samples.iter().enumerate() {
@@ -102,13 +168,56 @@ impl<'a> Measure<'a> {
                         to.iter_mut().zip(x).for_each(|(to, x)| *to = how.loss.data_units(*x));
                     }
                 }
+                if let (Some(curvature), Some(to)) = (how.uncertainty, &mut encoded.uncertainty) {
+                    let blocks = memory.hessians(flow, samples.len(), curvature)?;
+                    let dim = memory.z.nrows();
+                    for (lane, &sample) in samples.iter().enumerate() {
+                        let record = &mut encoded.records[sample];
+                        record.work += memory.work[lane];
+                        if record.status.is_success() {
+                            let hessian = &blocks[lane * dim * dim..(lane + 1) * dim * dim];
+                            to.set(sample, hessian, (how.anchor(), values));
+                        }
+                    }
+                }
             }
         }
         Ok(())
     }
 }
 
+/// Makes room in `encoded` for what is to be measured: NaN.
+pub(crate) fn make_room(how: &Encoding<'_>, block: &Block, encoded: &mut Encoded) {
+    let samples = block.y.ncols();
+    if how.reconstruction {
+        encoded.reconstruction = Some(Mat::full(block.y.nrows(), samples, f64::NAN));
+    }
+    if how.uncertainty.is_some() {
+        encoded.uncertainty = Some(Uncertainty::unknown(block.z0.nrows(), samples));
+    }
+}
+
 impl Memory {
+    /// H + I/tau of the first `count` lanes, `[d, d]` each, one after another.
+    fn hessians(
+        &mut self,
+        flow: &mut GradientFlow<'_>,
+        count: usize,
+        curvature: Curvature,
+    ) -> Result<Vec<f64>, FlowError> {
+        self.work.fill(Work::default());
+        let dim = self.z.nrows();
+        let mut blocks = vec![0.0; count * dim * dim];
+        let at = Point {
+            lanes: &self.lanes[..count],
+            t: &self.t[..count],
+            z: self.z.as_ref().subcols(0, count),
+        };
+        flow.jacobian(at, curvature, &mut blocks, &mut self.work)?;
+        blocks.iter_mut().for_each(|value| *value = -*value);
+        Ok(blocks)
+    }
+
     /// The decoder at the first `count` lanes and, with `distance`, the estimated distance to the minimum there.
     fn measure(&mut self, flow: &mut GradientFlow<'_>, count: usize, distance: bool) -> Result<(), FlowError> {
         self.work.fill(Work::default());
@@ -118,7 +227,7 @@ impl Memory {
             z: self.z.as_ref().subcols(0, count),
         };
         if !distance {
-            return flow.pass(&at, &mut self.work).map(|_| ());
+            return flow.pass(&at, &mut self.work);
         }
         let to = Values {
             f: self.f.as_mut().subcols_mut(0, count),

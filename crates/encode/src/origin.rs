@@ -17,17 +17,24 @@ pub struct Origin {
 
 impl Origin {
     /// Computes them, for one forward pass and d products; `None` where the decoder has no tangents or fails there.
-    pub fn new(decoder: Box<dyn Decoder>, params: &[f64], z: &[f64]) -> Result<Option<Origin>, FlowError> {
+    pub(crate) fn new(
+        decoder: Box<dyn Decoder>,
+        (params, version): (&[f64], u64),
+        z: &[f64],
+    ) -> Result<Option<Origin>, FlowError> {
         let shape = decoder.shape();
-        if decoder.tangent().is_none() {
+        // With a context every sample has a Jacobian of its own.
+        if decoder.tangent().is_none() || shape.context > 0 {
             return Ok(None);
         }
-        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent);
+        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent).with_version(version);
         let mut batch = engine.batch(2);
         for b in 0..2 {
             batch.z.col_as_slice_mut(b).copy_from_slice(z);
         }
-        if !(engine.forward(&mut batch, 0, 2)? && engine.tangents(&batch, 2)?) {
+        engine.forward(&mut batch, 0, 2)?;
+        engine.tangents(&mut batch, 2)?;
+        if batch.trouble.iter().any(Option::is_some) {
             return Ok(None);
         }
         let jacobian = engine.x_dot.as_ref().subcols(0, shape.latent).to_owned();

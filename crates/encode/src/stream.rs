@@ -2,9 +2,9 @@
 
 use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding, Record, Shared, Trace, TracePoint};
-use crate::measure::Measure;
+use crate::measure::{self, Measure};
+use crate::starts;
 use faer::Mat;
-use gfe_model::Loss;
 use gfe_ode::{FlowError, Next, Queue, ResultSink, Retired, StepRecord};
 use std::any::Any;
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ pub(crate) struct Loaded {
     index: usize,
     first: usize,
     block: Block,
+    /// Starts of each sample, numbered one after another.
+    starts: usize,
     results: Mutex<Results>,
 }
 
@@ -43,12 +45,18 @@ impl Loaded {
         &self.block
     }
 
+    /// The column of what is number `sample`.
+    fn column(&self, sample: usize) -> usize {
+        (sample - self.first) / self.starts
+    }
+
     /// The results, once.
     pub(crate) fn take(&self) -> Encoded {
         let nothing = Encoded {
             z: Mat::zeros(0, 0),
             records: Vec::new(),
             reconstruction: None,
+            uncertainty: None,
         };
         std::mem::replace(&mut locked(&self.results).encoded, nothing)
     }
@@ -66,8 +74,7 @@ struct State {
 
 /// The shared part of one encoding.
 pub(crate) struct Stream<'a> {
-    loss: &'a dyn Loss,
-    reconstruction: bool,
+    how: Encoding<'a>,
     state: Mutex<State>,
     changed: Condvar,
     speak: Mutex<Sender<Word>>,
@@ -76,8 +83,7 @@ pub(crate) struct Stream<'a> {
 impl<'a> Stream<'a> {
     pub(crate) fn new(how: &Encoding<'a>, speak: Sender<Word>) -> Self {
         Stream {
-            loss: how.loss,
-            reconstruction: how.reconstruction,
+            how: *how,
             state: Mutex::new(State {
                 blocks: VecDeque::new(),
                 queue: VecDeque::new(),
@@ -109,22 +115,31 @@ impl<'a> Stream<'a> {
 
     /// Adds a block; the samples that the loss does not admit are done at once.
     pub(crate) fn push(&self, block: Block) {
-        let samples = block.y.ncols();
+        let (columns, starts) = (block.y.ncols(), self.how.starts.max(1));
+        let samples = starts * columns;
         let mut records = vec![Record::none(); samples];
         let mut good = Vec::with_capacity(samples);
-        for (sample, record) in records.iter_mut().enumerate() {
-            let w = block.w.as_ref().map(|w| w.col_as_slice(sample));
-            if self.loss.admits(block.y.col_as_slice(sample), w).is_ok() {
+        for column in 0..columns {
+            let w = block.w.as_ref().map(|w| w.col_as_slice(column));
+            let known = block.context.as_ref().is_none_or(|context| {
+                let mut context = context.col_as_slice(column).iter();
+                context.all(|value| value.is_finite())
+            });
+            if known && self.how.loss.admits(block.y.col_as_slice(column), w).is_ok() {
                 let valid = w.map_or(block.y.nrows(), |w| w.iter().filter(|w| **w != 0.0).count());
-                record.n_valid = valid as u32;
-                good.push(sample);
+                let own = column * starts..(column + 1) * starts;
+                records[own.clone()]
+                    .iter_mut()
+                    .for_each(|record| record.n_valid = valid as u32);
+                good.extend(own);
             }
         }
         let nan = |rows: usize| Mat::full(rows, samples, f64::NAN);
         let encoded = Encoded {
             z: nan(block.z0.nrows()),
             records,
-            reconstruction: self.reconstruction.then(|| nan(block.y.nrows())),
+            reconstruction: None,
+            uncertainty: None,
         };
         let mut state = locked(&self.state);
         let first = state.samples;
@@ -133,12 +148,14 @@ impl<'a> Stream<'a> {
             index: state.read,
             first,
             block,
+            starts,
             results: Mutex::new(Results { encoded, left }),
         });
         state.read += 1;
         state.samples += samples;
         if left == 0 {
             drop(state);
+            finish_empty(&self.how, &loaded);
             return self.say(Word::Ready(loaded));
         }
         state.queue.extend(good.into_iter().map(|sample| first + sample));
@@ -164,7 +181,7 @@ impl<'a> Stream<'a> {
 impl Data for Stream<'_> {
     fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool {
         let loaded = self.block_of(sample);
-        let column = sample - loaded.first;
+        let column = loaded.column(sample);
         y.copy_from_slice(loaded.block.y.col_as_slice(column));
         let weights = loaded.block.w.as_ref();
         weights
@@ -174,9 +191,26 @@ impl Data for Stream<'_> {
 
     fn anchor(&self, sample: usize, z0: &mut [f64]) -> bool {
         let loaded = self.block_of(sample);
-        z0.copy_from_slice(loaded.block.z0.col_as_slice(sample - loaded.first));
+        z0.copy_from_slice(loaded.block.z0.col_as_slice(loaded.column(sample)));
         true
     }
+
+    fn context(&self, sample: usize, context: &mut [f64]) {
+        let loaded = self.block_of(sample);
+        if let Some(from) = &loaded.block.context {
+            context.copy_from_slice(from.col_as_slice(loaded.column(sample)));
+        }
+    }
+}
+
+/// The results of a block of which no sample can be encoded.
+fn finish_empty(how: &Encoding<'_>, loaded: &Loaded) {
+    let mut results = locked(&loaded.results);
+    let none: Vec<(usize, u32)> = (0..loaded.block.y.ncols())
+        .map(|sample| (sample * loaded.starts, 0))
+        .collect();
+    starts::take(how, &mut results.encoded, &none);
+    measure::make_room(how, &loaded.block, &mut results.encoded);
 }
 
 /// The queue as one worker sees it.
@@ -206,8 +240,10 @@ impl Queue for Feed<'_> {
         };
         drop(state);
         let loaded = self.stream.block_of(sample);
-        let from = loaded.block.start.as_ref().unwrap_or(&loaded.block.z0);
-        let from = from.col_as_slice(sample - loaded.first);
+        let from = match &loaded.block.start {
+            Some(start) => start.col_as_slice(sample - loaded.first),
+            None => loaded.block.z0.col_as_slice(loaded.column(sample)),
+        };
         let (positions, velocities) = z0.split_at_mut(from.len());
         positions.copy_from_slice(from);
         velocities.fill(0.0);
@@ -260,7 +296,11 @@ impl ResultSink for Desk<'_> {
         if results.left > 0 {
             return;
         }
-        let measured = self.measure.add(loaded.first, &loaded.block, &mut results.encoded);
+        let (first, block) = (loaded.first, &loaded.block);
+        let measured = self
+            .measure
+            .choose(first, block, &mut results.encoded)
+            .and_then(|()| self.measure.add(first, block, &mut results.encoded));
         drop(results);
         if self.outcome.is_ok() {
             self.outcome = measured;

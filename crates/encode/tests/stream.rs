@@ -1,7 +1,7 @@
 //! Encoding in blocks: order, bits, and an end whatever goes wrong.
 
 use faer::Mat;
-use gfe_encode::{Block, Encoding, Order, Ptc, Rate, Solver, Trace, encode, encode_blocks};
+use gfe_encode::{Begin, Block, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode, encode_blocks};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Tangent, Taped, Targets, TensorSpec};
 use gfe_ode::{FlowError, Status};
 
@@ -109,6 +109,9 @@ fn encoding<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a>
         threads: 2,
         trace: Trace::None,
         reconstruction: true,
+        starts: 1,
+        begin: Begin::Z0,
+        uncertainty: None,
     }
 }
 
@@ -121,8 +124,10 @@ fn blocks(y: &Mat<f64>, sizes: &[usize]) -> Vec<Block> {
     let cut = |&size: &usize| {
         first += size;
         Block {
+            row: first - size,
             y: y.as_ref().subcols(first - size, size).to_owned(),
             w: None,
+            context: None,
             z0: Mat::zeros(2, size),
             start: None,
         }
@@ -137,8 +142,12 @@ fn blocks_of_any_size_come_back_in_order_with_the_bits_of_one_block() {
     let mut y = data(60);
     y[(0, 33)] = f64::NAN;
     let z0 = Mat::zeros(2, 60);
-    let whole = Targets { y: y.as_ref(), w: None };
-    let whole = encode(&how, &[], whole, z0.as_ref()).expect("the decoder works");
+    let whole = Samples {
+        data: Targets { y: y.as_ref(), w: None },
+        context: None,
+        z0: z0.as_ref(),
+    };
+    let whole = encode(&how, &[], whole).expect("the decoder works");
     let mut source = blocks(&y, &[1, 0, 20, 7, 5, 1, 1, 0, 25]).into_iter();
     let (mut z, mut records) = (Vec::new(), Vec::new());
     let done = |_: &Block, encoded: gfe_encode::Encoded| {

@@ -1,8 +1,8 @@
 //! Training on a small decoder: its gradient is that of the whole encode-then-loss map.
 
 use faer::Mat;
-use gfe_encode::train::{Event, Optimizer, Samples, Tally, Training, train};
-use gfe_encode::{Encoding, Order, Ptc, Rate, Solver, Trace, encode};
+use gfe_encode::train::{Event, Optimizer, Tally, Training, train};
+use gfe_encode::{Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind, Output};
 use gfe_model::{Decoder, LossKind, Targets};
 
@@ -41,6 +41,9 @@ fn one_plain_step<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync), t_end: f6
             threads: 2,
             trace: Trace::None,
             reconstruction: false,
+            starts: 1,
+            begin: Begin::Z0,
+            uncertainty: None,
         },
         optimizer: Optimizer::RmsProp {
             learning_rate: 1e9,
@@ -69,6 +72,7 @@ fn run(how: &Training<'_>, y: &Mat<f64>, params: &mut [f64]) -> Tally {
     let z0 = Mat::zeros(LATENT, y.ncols());
     let samples = Samples {
         data: Targets { y: y.as_ref(), w: None },
+        context: None,
         z0: z0.as_ref(),
     };
     let mut last = Tally::default();
@@ -89,8 +93,12 @@ fn the_gradient_is_that_of_what_is_minimized_over_the_codes() {
         let y = data(samples);
         let minimum = |params: &[f64]| {
             let z0 = Mat::zeros(LATENT, samples);
-            let data = Targets { y: y.as_ref(), w: None };
-            let encoded = encode(&how.encoding, params, data, z0.as_ref()).expect("the decoder works");
+            let samples = Samples {
+                data: Targets { y: y.as_ref(), w: None },
+                context: None,
+                z0: z0.as_ref(),
+            };
+            let encoded = encode(&how.encoding, params, samples).expect("the decoder works");
             let anchored = encoded.records.iter().enumerate().map(|(b, record)| {
                 let square: f64 = encoded.z.col_as_slice(b).iter().map(|z| z * z).sum();
                 record.loss + square / (2.0 * t_end)

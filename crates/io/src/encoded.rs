@@ -3,9 +3,11 @@
 mod layout;
 mod row;
 
-pub use layout::EncodedLayout;
-pub(crate) use layout::{empty, group_of, lay_out_entry, lay_out_reconstruction, root, text, unicode, write_notes};
-pub use row::{EncodedRow, EncodedRows, TracePoint};
+pub use layout::{EncodedLayout, NamedLatent};
+pub(crate) use layout::{
+    empty, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode, write_notes,
+};
+pub use row::{EncodedRow, EncodedRows, ErrorBars, TracePoint};
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +38,15 @@ impl EncodedWriter {
             "z",
             "z0",
             "z_std",
+            "z_cov",
+            "z_physical",
+            "z_physical_std",
+            "h_min",
+            "h_max",
+            "dof",
+            "start",
+            "minima",
+            "latent_other",
             "status",
             "reconstruction",
             "entry",
@@ -88,6 +99,19 @@ impl EncodedWriter {
                 batch.z0.map_or(0, |z0| z0.nrows()),
             )?;
         }
+        let d = layout.latent;
+        if !layout.latents.is_empty() {
+            self.same("physical latents", rows, batch.z_physical.map_or(0, |z| z.ncols()))?;
+        }
+        if layout.uncertainty {
+            let bars = batch.uncertainty.as_ref();
+            self.same("error bars", rows, bars.map_or(0, |bars| bars.z_std.ncols()))?;
+            self.same(
+                "values of a covariance",
+                d * d,
+                bars.map_or(0, |bars| bars.z_cov.nrows()),
+            )?;
+        }
         if layout.trace {
             self.same("traces", rows, batch.traces.map_or(0, <[_]>::len))?;
         }
@@ -104,6 +128,11 @@ impl EncodedWriter {
         self.same("rows", self.layout.samples, self.next)?;
         self.output.with(|file| layout::write_notes(file, notes))?;
         self.output.finish()
+    }
+
+    /// Where the file is until it is whole.
+    pub fn temporary(&self) -> &Path {
+        self.output.temporary()
     }
 
     fn same(&self, what: &'static str, expected: usize, found: usize) -> Result<(), IoError> {
@@ -127,6 +156,24 @@ impl EncodedWriter {
             output.put(name, start, &[], rows.iter().map(value).collect())?;
         }
         output.put("z", start, &[self.layout.latent], values(batch.z))?;
+        let latent = [self.layout.latent];
+        if let (false, Some(z)) = (self.layout.latents.is_empty(), batch.z_physical) {
+            output.put("z_physical", start, &latent, values(z))?;
+        }
+        if let (true, Some(bars)) = (self.layout.uncertainty, &batch.uncertainty) {
+            output.put("z_std", start, &latent, values(bars.z_std))?;
+            output.put("z_cov", start, &[latent[0], latent[0]], values(bars.z_cov))?;
+            if let (false, Some(std)) = (self.layout.latents.is_empty(), bars.z_physical_std) {
+                output.put("z_physical_std", start, &latent, values(std))?;
+            }
+            for (name, of) in [("h_min", bars.h_min), ("h_max", bars.h_max), ("dof", bars.dof)] {
+                output.put(name, start, &[], of.to_vec())?;
+            }
+        }
+        if self.layout.starts {
+            output.put("start", start, &[], rows.iter().map(|row| row.start).collect())?;
+            output.put("minima", start, &[], rows.iter().map(|row| row.minima).collect())?;
+        }
         if let (None, Some(z0)) = (self.layout.z0, batch.z0) {
             output.put("z0", start, &[self.layout.latent], values(z0))?;
         }

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod atomic;
+mod converted;
 mod coordinate;
 mod decoded;
 mod encoded;
@@ -20,9 +21,10 @@ mod scales;
 mod tables;
 
 pub use atomic::write_whole;
+pub use converted::DataWriter;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
-pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, TracePoint};
+pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, NamedLatent, TracePoint};
 pub use error::IoError;
 pub use hash::{RowsHash, params_sha256};
 pub use input::{H5Input, InputPath};

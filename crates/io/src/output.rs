@@ -61,6 +61,11 @@ impl Output {
         Ok(output)
     }
 
+    /// Where the file is until it is whole.
+    pub(crate) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Reserves `bytes` behind what is reserved already.
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), IoError> {
         let no_space = |source| IoError::NoSpace {

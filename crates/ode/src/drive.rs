@@ -272,10 +272,15 @@ fn judge(
             moved: now.z.col_as_slice(lane) != trial.z.col_as_slice(lane),
         };
         let failed = trial.failed[lane];
+        let failure = flow.failure(lane);
         let past = &mut state.history[lane];
         past.attempts += 1;
         if past.attempts == 1 {
             past.h_first = seen.h;
+        }
+        if failed && failure.is_some_and(|failure| failure.last) {
+            state.status[lane] = Some(Status::DecoderFailed);
+            continue;
         }
         match method.controller.judge(&seen, past) {
             Verdict::Accept { h_next, t_step, forced } => {
@@ -306,7 +311,7 @@ fn judge(
                 state.h[lane] = h_next;
             }
             Verdict::GiveUp(status) => {
-                let cause = if !state.solved[lane] && !failed {
+                let cause = if !state.solved[lane] && !failed && failure.is_none() {
                     Status::SolveFailed
                 } else {
                     Status::DecoderFailed
@@ -388,7 +393,10 @@ fn retire(state: &mut State, flow: &mut dyn Flow, method: &mut Method<'_>, sink:
                 _ => f64::NAN,
             },
             work: state.work[lane],
-            message: None,
+            message: match status {
+                Status::DecoderFailed => flow.failure(lane).map(|failure| failure.text),
+                _ => None,
+            },
         });
         state.live -= 1;
         let last = state.live;

@@ -52,6 +52,15 @@ pub enum Structure {
 #[error("{0}")]
 pub struct FlowError(pub String);
 
+/// Why a flow could not be had in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure<'a> {
+    /// A sentence.
+    pub text: &'a str,
+    /// Whether no smaller step is worth a try.
+    pub last: bool,
+}
+
 /// dz/dt = f(t, z): column b of f depends on column b of z alone. Work is added to `work[lane]`.
 pub trait Flow: Lanewise {
     /// d, the length of a state.
@@ -80,6 +89,10 @@ pub trait Flow: Lanewise {
     /// A lower bound of the eigenvalues of the Gauss-Newton H at any state, such as a horizon's term gives; 0 for none.
     fn least_curvature(&self) -> f64 {
         0.0
+    }
+    /// Why the last call failed in `lane`, where there is more to say than that it did.
+    fn failure(&self, _lane: usize) -> Option<Failure<'_>> {
+        None
     }
     /// Whether f depends on z alone: a slope then holds at any time.
     fn autonomous(&self) -> bool {

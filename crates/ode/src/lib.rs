@@ -26,7 +26,7 @@ mod tolerance;
 
 pub use drive::{Method, Next, Queue, ResultSink, Retired, StepRecord, integrate};
 pub use factor::Cholesky;
-pub use flow::{Curvature, Flow, FlowError, Inertial, Point, Structure, Values};
+pub use flow::{Curvature, Failure, Flow, FlowError, Inertial, Point, Structure, Values};
 pub use lane::{History, Lanewise, Work};
 pub use momentum::Momentum;
 pub use status::Status;

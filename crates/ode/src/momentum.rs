@@ -7,7 +7,7 @@
 //! because any gradient flow will do, and test problems with exact solutions are such.
 
 use crate::columns::{column, column_mut};
-use crate::{Cols, ColsMut, Curvature, Flow, FlowError, Inertial, Lanewise, Point, Structure, Values, Work};
+use crate::{Cols, ColsMut, Curvature, Failure, Flow, FlowError, Inertial, Lanewise, Point, Structure, Values, Work};
 use faer::Mat;
 
 /// The second-order flow of a first-order one.
@@ -150,6 +150,10 @@ impl<F: Flow> Flow for Momentum<F> {
             }
         }
         Ok(())
+    }
+
+    fn failure(&self, lane: usize) -> Option<Failure<'_>> {
+        self.inner.failure(lane)
     }
 
     fn gradient_unit(&self, lane: usize) -> f64 {

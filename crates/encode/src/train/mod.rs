@@ -11,8 +11,9 @@ mod shuffle;
 pub use optimizer::{Optimizer, OptimizerState};
 pub use shuffle::split;
 
-use crate::encoder::{Encoding, encode};
-use faer::{Mat, MatRef};
+use crate::batch::fresh_version;
+use crate::encoder::{Encoding, Samples, encode};
+use faer::Mat;
 use gfe_model::{At, Cols, DecodeError, Decoder, Taped, Targets, Trainable};
 use gfe_ode::{FlowError, Work};
 use shuffle::shuffled;
@@ -32,15 +33,6 @@ pub struct Training<'a> {
     pub seed: u64,
     /// The validation samples are encoded after so many epochs, and after the last.
     pub validate_every: u32,
-}
-
-/// Data with their initial latents.
-#[derive(Clone, Copy)]
-pub struct Samples<'a> {
-    /// Data, `[D, samples]`.
-    pub data: Targets<'a>,
-    /// Initial latents, `[d, samples]`.
-    pub z0: Cols<'a>,
 }
 
 /// What encodings came to, over some samples.
@@ -194,7 +186,7 @@ pub fn train(
 
 /// Encodes the samples under the weights as they are.
 fn validate(how: &Training<'_>, params: &[f64], samples: Samples<'_>) -> Result<Tally, TrainError> {
-    let encoded = encode(&how.encoding, params, samples.data, samples.z0)?;
+    let encoded = encode(&how.encoding, params, samples)?;
     Ok(tally(&encoded))
 }
 
@@ -218,6 +210,7 @@ fn tally(encoded: &crate::Encoded) -> Tally {
 struct Gathered {
     y: Mat<f64>,
     w: Option<Mat<f64>>,
+    context: Option<Mat<f64>>,
     z0: Mat<f64>,
 }
 
@@ -227,6 +220,7 @@ impl Gathered {
         Gathered {
             y: columns(from.data.y),
             w: from.data.w.map(columns),
+            context: from.context.map(columns),
             z0: columns(from.z0),
         }
     }
@@ -237,7 +231,6 @@ struct Gradient<'a> {
     decoder: &'a dyn Decoder,
     trainable: &'a dyn Trainable,
     params_bar: Vec<f64>,
-    version: u64,
 }
 
 impl<'a> Gradient<'a> {
@@ -246,7 +239,6 @@ impl<'a> Gradient<'a> {
             decoder,
             trainable: decoder.trainable().ok_or(TrainError::NotTrainable)?,
             params_bar: vec![0.0; decoder.shape().params],
-            version: 0,
         })
     }
 
@@ -257,7 +249,12 @@ impl<'a> Gradient<'a> {
             y: batch.y.as_ref(),
             w: batch.w.as_ref().map(Mat::as_ref),
         };
-        let encoded = encode(&how.encoding, params, data, batch.z0.as_ref())?;
+        let samples = Samples {
+            data,
+            context: batch.context.as_ref().map(Mat::as_ref),
+            z0: batch.z0.as_ref(),
+        };
+        let encoded = encode(&how.encoding, params, samples)?;
         let tally = tally(&encoded);
         let usable = encoded.records.iter().enumerate();
         let usable: Vec<usize> = usable
@@ -266,7 +263,7 @@ impl<'a> Gradient<'a> {
         if usable.is_empty() {
             return Ok((tally, true));
         }
-        self.pull_back(how, params, data, (encoded.z.as_ref(), &usable))
+        self.pull_back(how, params, samples, (encoded.z.as_ref(), &usable))
             .map_err(|error| FlowError(error.to_string()))?;
         let mean = 1.0 / usable.len() as f64;
         self.params_bar.iter_mut().for_each(|g| *g *= mean);
@@ -278,7 +275,7 @@ impl<'a> Gradient<'a> {
         &mut self,
         how: &Training<'_>,
         params: &[f64],
-        data: Targets<'_>,
+        Samples { data, context, .. }: Samples<'_>,
         (z, usable): (Cols<'_>, &[usize]),
     ) -> Result<(), DecodeError> {
         let decoder = self.decoder;
@@ -288,16 +285,16 @@ impl<'a> Gradient<'a> {
         let column = |b: usize| usable[b.min(usable.len() - 1)];
         let columns = |matrix: Cols<'_>| Mat::from_fn(matrix.nrows(), width, |r, b| matrix[(r, column(b))]);
         let (z, y, w) = (columns(z), columns(data.y), data.w.map(columns));
+        let context = context.map_or_else(|| Mat::zeros(0, width), columns);
         let (mut x, mut x_bar) = (Mat::zeros(shape.data, width), Mat::zeros(shape.data, width));
         let mut tape = Mat::zeros(decoder.tape_len(), width);
         let mut scratch = vec![0.0; decoder.scratch_len(width)];
         let mut value = vec![0.0; width];
-        self.version += 1;
         let at = At {
             params,
-            version: self.version,
+            version: fresh_version(),
             z: z.as_ref(),
-            context: MatRef::from_column_major_slice(&[], 0, width),
+            context: context.as_ref(),
         };
         decoder.forward(at, x.as_mut(), tape.as_mut(), &mut scratch)?;
         let y = Targets {

@@ -30,12 +30,27 @@ pub struct EncodedLayout {
     pub trace: bool,
     /// Whether their latents are written too.
     pub trace_z: bool,
+    /// What the latents are; empty where they are plain numbers.
+    pub latents: Vec<NamedLatent>,
+    /// Whether error bars are written.
+    pub uncertainty: bool,
+    /// Whether it is written which of several starts was taken, and how many minima there are.
+    pub starts: bool,
     /// What is passed through.
     pub keep: Vec<Coordinate>,
     /// Code and name of every status that a row can have.
     pub statuses: Vec<(i8, String)>,
     /// Texts of the root group, such as `title` and `history`.
     pub attributes: Vec<(String, String)>,
+}
+
+/// A latent with a meaning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedLatent {
+    /// A word.
+    pub name: String,
+    /// As UDUNITS writes it; empty for none.
+    pub unit: String,
 }
 
 impl EncodedLayout {
@@ -51,6 +66,13 @@ impl EncodedLayout {
         } else {
             16 * self.latent
         };
+        let physical = usize::from(!self.latents.is_empty());
+        let bars = if self.uncertainty {
+            8 * (self.latent * (self.latent + 1 + physical) + 3)
+        } else {
+            0
+        };
+        let latents = latents + 8 * physical * self.latent + bars + if self.starts { 8 } else { 0 };
         let kept: usize = self.keep.iter().map(Coordinate::value_bytes).sum();
         // Deflate adds at most a thousandth, and a chunk of few rows its checksum and its place in the index.
         let decoded = if self.reconstruction {
@@ -70,6 +92,7 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
     let mut attachments = Attachments::default();
     scales::mark(&empty::<i64>(file, "sample", &[n])?, "sample")?;
     scale(file, "latent", (0..layout.latent as i32).collect())?;
+    name_latents(file, &layout.latents)?;
     let row = names(&["sample"]);
     let code = names(&["sample", "latent"]);
     let z = empty::<f64>(file, "z", &[n, layout.latent])?;
@@ -94,6 +117,20 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
     };
     for (name, long_name, _) in REALS {
         describe(&empty::<f64>(file, name, &[n])?, long_name)?;
+        attachments.attach(file, name, &row)?;
+    }
+    if !layout.latents.is_empty() {
+        describe(
+            &empty::<f64>(file, "z_physical", &[n, layout.latent])?,
+            "latent in physical units",
+        )?;
+        attachments.attach(file, "z_physical", &code)?;
+    }
+    if layout.uncertainty {
+        lay_out_uncertainty(file, layout, &mut attachments)?;
+    }
+    for (name, long_name) in STARTS.into_iter().filter(|_| layout.starts) {
+        describe(&empty::<u32>(file, name, &[n])?, long_name)?;
         attachments.attach(file, name, &row)?;
     }
     for (name, long_name, _) in COUNTS {
@@ -133,6 +170,79 @@ pub(crate) fn root(file: &File, attributes: &[(String, String)]) -> hdf5::Result
     attributes.iter().try_for_each(|(name, value)| text(file, name, value))
 }
 
+/// Names and units of the latents, as attributes of their scale.
+fn name_latents(file: &File, latents: &[NamedLatent]) -> hdf5::Result<()> {
+    if latents.is_empty() {
+        return Ok(());
+    }
+    let scale = file.dataset("latent")?;
+    let texts = |of: fn(&NamedLatent) -> &str| -> hdf5::Result<Array1<VarLenUnicode>> {
+        let texts: hdf5::Result<Vec<VarLenUnicode>> = latents.iter().map(|latent| unicode(of(latent))).collect();
+        Ok(Array1::from(texts?))
+    };
+    for (name, values) in [
+        ("latent_names", texts(|latent| &latent.name)?),
+        ("latent_units", texts(|latent| &latent.unit)?),
+    ] {
+        let attribute = scale.new_attr::<VarLenUnicode>().shape(latents.len());
+        attribute.create(name)?.write(&values)?;
+    }
+    Ok(())
+}
+
+/// Error bars: standard errors, covariances, eigenvalues of H and degrees of freedom.
+fn lay_out_uncertainty(file: &File, layout: &EncodedLayout, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let (n, d) = (layout.samples, layout.latent);
+    // A name stands for an axis once: the second axis of a matrix has one of its own.
+    scale(file, "latent_other", (0..d as i32).collect())?;
+    let mut matrices: Vec<(&str, &str, Vec<usize>, &[&str])> = vec![
+        ("z_std", "standard error of z", vec![n, d], &["sample", "latent"]),
+        (
+            "z_cov",
+            "covariance of z, (D (H + I/t_end))^-1",
+            vec![n, d, d],
+            &["sample", "latent", "latent_other"],
+        ),
+        (
+            "h_min",
+            "smallest eigenvalue of the Hessian H of the loss at z",
+            vec![n],
+            &["sample"],
+        ),
+        (
+            "h_max",
+            "largest eigenvalue of the Hessian H of the loss at z",
+            vec![n],
+            &["sample"],
+        ),
+        (
+            "dof",
+            "effective degrees of freedom, tr H (H + I/t_end)^-1",
+            vec![n],
+            &["sample"],
+        ),
+    ];
+    if !layout.latents.is_empty() {
+        let long_name = "standard error of z_physical";
+        matrices.push(("z_physical_std", long_name, vec![n, d], &["sample", "latent"]));
+    }
+    for (name, long_name, shape, axes) in matrices {
+        let dataset = empty::<f64>(file, name, &shape)?;
+        text(&dataset, "long_name", long_name)?;
+        attachments.attach(file, name, &names(axes))?;
+    }
+    Ok(())
+}
+
+/// Datasets of several starts: name, long name.
+const STARTS: [(&str, &str); 2] = [
+    ("start", "the start whose end was taken"),
+    (
+        "minima",
+        "different minima that the starts found within 9 of the lowest chi-squared",
+    ),
+];
+
 fn lay_out_status(status: &Dataset, statuses: &[(i8, String)]) -> hdf5::Result<()> {
     if statuses.is_empty() {
         return Ok(());
@@ -150,6 +260,17 @@ fn lay_out_status(status: &Dataset, statuses: &[(i8, String)]) -> hdf5::Result<(
 /// Creates the reconstruction and the scales of its axes.
 pub(crate) fn lay_out_reconstruction(
     file: &File,
+    extent: (usize, &[Axis]),
+    attachments: &mut Attachments,
+) -> hdf5::Result<()> {
+    let long_name = "decoded z, in units of the input times its scale";
+    lay_out_values::<f32>(file, ("reconstruction", long_name), extent, attachments)
+}
+
+/// Creates a compressed dataset of values, a sample per row, and the scales of its axes.
+pub(crate) fn lay_out_values<T: H5Type>(
+    file: &File,
+    (dataset, long_name): (&str, &str),
     (samples, axes): (usize, &[Axis]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<()> {
@@ -157,7 +278,7 @@ pub(crate) fn lay_out_reconstruction(
     for (i, Axis { dim, values }) in axes.iter().enumerate() {
         let taken = dim.name.is_empty()
             || dim.name.contains(['/', '\0'])
-            || ["entry", "reconstruction", "."].contains(&dim.name.as_str())
+            || ["entry", dataset, "."].contains(&dim.name.as_str())
             || file.link_exists(&dim.name);
         let name = if taken {
             format!("feature_{i}")
@@ -173,24 +294,20 @@ pub(crate) fn lay_out_reconstruction(
     let shape: Vec<usize> = std::iter::once(samples)
         .chain(axes.iter().map(|axis| axis.dim.len))
         .collect();
-    let bytes = size_of::<f32>() * shape[1..].iter().product::<usize>().max(1);
+    let bytes = size_of::<T>() * shape[1..].iter().product::<usize>().max(1);
     let mut chunk = shape.clone();
     chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
     let builder = file
-        .new_dataset::<f32>()
+        .new_dataset::<T>()
         .with_dcpl(|creation| creation.obj_track_times(false));
     let builder = if samples == 0 {
         builder
     } else {
         builder.chunk(chunk).shuffle().deflate(1).fletcher32()
     };
-    let decoded = builder.shape(shape).create("reconstruction")?;
-    text(
-        &decoded,
-        "long_name",
-        "decoded z, in units of the input times its scale",
-    )?;
-    attachments.attach(file, "reconstruction", &used)
+    let values = builder.shape(shape).create(dataset)?;
+    text(&values, "long_name", long_name)?;
+    attachments.attach(file, dataset, &used)
 }
 
 /// Contiguous ragged arrays after the CF conventions: the states of all samples one after another, and their numbers.

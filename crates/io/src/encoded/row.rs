@@ -24,6 +24,10 @@ pub struct EncodedRow {
     pub n_valid: u32,
     /// Flow time reached.
     pub t: f64,
+    /// The start whose end was taken.
+    pub start: u32,
+    /// Different minima found.
+    pub minima: u32,
     /// Accepted steps.
     pub steps: u32,
     /// Rejected steps.
@@ -57,6 +61,23 @@ pub struct TracePoint {
     pub z: Vec<f64>,
 }
 
+/// Error bars of consecutive rows.
+#[derive(Clone, Copy)]
+pub struct ErrorBars<'a> {
+    /// Standard errors, `[d, rows]`.
+    pub z_std: Cols<'a>,
+    /// Covariances, `[d d, rows]`.
+    pub z_cov: Cols<'a>,
+    /// Standard errors in physical units, `[d, rows]`, where latents are named.
+    pub z_physical_std: Option<Cols<'a>>,
+    /// Smallest eigenvalues of H.
+    pub h_min: &'a [f64],
+    /// Largest eigenvalues of H.
+    pub h_max: &'a [f64],
+    /// Effective degrees of freedom.
+    pub dof: &'a [f64],
+}
+
 /// Consecutive rows of the output.
 #[derive(Clone)]
 pub struct EncodedRows<'a> {
@@ -68,6 +89,10 @@ pub struct EncodedRows<'a> {
     pub z0: Option<Cols<'a>>,
     /// Reconstructions in units of the input times its scale, `[D, rows]`; needed where the layout has them.
     pub reconstruction: Option<Cols<'a>>,
+    /// Latents in physical units, `[d, rows]`; needed where the layout names them.
+    pub z_physical: Option<Cols<'a>>,
+    /// Error bars; needed where the layout has them.
+    pub uncertainty: Option<ErrorBars<'a>>,
     /// States on the way of each row; needed where the layout has traces.
     pub traces: Option<&'a [Vec<TracePoint>]>,
     /// Rows of the input that they are, for what is passed through.

@@ -50,6 +50,8 @@ fn write(path: &Path) {
             z: Cols::from_column_major_slice(z, 2, part.len()),
             reconstruction: Some(Cols::from_column_major_slice(x, 8, part.len())),
             z0: None,
+            z_physical: None,
+            uncertainty: None,
             traces: None,
             input: 0..0,
         };

@@ -182,11 +182,15 @@ impl<'a, 'f> Run<'a, 'f> {
             if t == 0.0 {
                 (self.loss, self.grad_sq) = (values.loss, values.grad_sq);
             }
-            return Some(Ending::plain(if failed {
-                Status::DecoderFailed
+            let message = lane.flow().failure(0).map(|failure| failure.text.to_owned());
+            return Some(if failed {
+                Ending {
+                    status: Status::DecoderFailed,
+                    message,
+                }
             } else {
-                Status::NotFinite
-            }));
+                Ending::plain(Status::NotFinite)
+            });
         }
         self.t = t;
         self.z.copy_from_slice(z);
@@ -241,7 +245,7 @@ impl<'a, 'f> Run<'a, 'f> {
             }
             let ending = self.arrive(after, state.y.inner().col_as_slice(0));
             if ending.as_ref().is_some_and(|ending| !ending.status.is_success()) {
-                return Ending::plain(ending.map_or(Status::NotFinite, |ending| ending.status));
+                return ending.unwrap_or(Ending::plain(Status::NotFinite));
             }
             self.history.accept(self.loss, f64::NAN, f64::NAN, f64::NAN);
             self.tell(&solver, before, sink);
@@ -282,8 +286,12 @@ impl<'a, 'f> Run<'a, 'f> {
 
     /// What became of a sample that diffsol gave up.
     fn gave_up(&self, message: &str) -> Ending {
-        let lane = self.equations.lane();
+        let mut lane = self.equations.lane();
         let failed = lane.values.failed;
+        let message = match lane.flow().failure(0) {
+            Some(failure) => format!("{message}; {}", failure.text),
+            None => message.to_owned(),
+        };
         Ending {
             status: if failed {
                 Status::DecoderFailed

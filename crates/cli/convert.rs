@@ -1,0 +1,81 @@
+//! `gfe convert`: anything that a source can read, as HDF5 with named dimensions.
+
+use crate::error::CliError;
+use crate::input::{Input, file_of};
+use crate::{output, progress, rows};
+use clap::Args;
+use gfe_io::{DataWriter, RowsHash};
+use gfe_plugin::unlink_on_crash;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Bytes of data in a block.
+const BLOCK_BYTES: usize = 4 << 20;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Input: FILE.h5:/DATASET, or plugin:NAME?key=value&key=value.
+    input: String,
+    /// Output file: HDF5 with the dataset `data`, values as they are stored in the input.
+    output: PathBuf,
+    /// Rows A..B of the input, B excluded. Default: all.
+    #[arg(long)]
+    rows: Option<String>,
+    /// Print the outcome as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Overwrite the output file.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let own = file_of(&arguments.input);
+    let inputs: Vec<&std::path::Path> = own.iter().map(PathBuf::as_path).collect();
+    output::check(&arguments.output, arguments.force, &inputs)?;
+    let mut input = Input::open(&arguments.input, Some(1.0))?;
+    let (samples, values) = (input.shape().samples, input.shape().values());
+    let range = arguments
+        .rows
+        .as_deref()
+        .map_or(Ok(0..samples), |text| rows::parse(text, samples))?;
+    let title = format!("Data of {}", input.name());
+    let extent = (range.len(), &input.axes()[..]);
+    let mut writer = DataWriter::create(&arguments.output, extent, input.element(), &title)?;
+    unlink_on_crash(Some(writer.temporary()));
+    let bar = progress::bar(range.len() as u64, "samples");
+    let size = (BLOCK_BYTES / (8 * values.max(1))).clamp(1, 65_536);
+    let mut hash = RowsHash::default();
+    for first in range.clone().step_by(size) {
+        let ids: Vec<usize> = (first..range.end.min(first + size)).collect();
+        let y = input.matrix(&ids)?;
+        hash.push(y.as_ref());
+        writer.write(y.as_ref())?;
+        bar.inc(ids.len() as u64);
+    }
+    bar.finish_and_clear();
+    let mut from = input.json();
+    from["rows"] = json!([range.start, range.end]);
+    from["rows_sha256"] = json!(hash.finish());
+    let notes = [
+        ("input".to_owned(), from.to_string()),
+        (
+            "environment".to_owned(),
+            json!({"gfe": env!("CARGO_PKG_VERSION"), "hdf5": gfe_io::hdf5_version()}).to_string(),
+        ),
+    ];
+    writer.finish(&notes)?;
+    unlink_on_crash(None);
+    if arguments.json {
+        output::say(&json!({"samples": range.len(), "values": values, "output": arguments.output}).to_string())?;
+    } else {
+        eprintln!(
+            "{}: {} samples of {values} values",
+            arguments.output.display(),
+            range.len()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

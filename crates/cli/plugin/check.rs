@@ -1,0 +1,141 @@
+//! `gfe plugin check`: the conformance test, in a process that may crash.
+
+use crate::error::CliError;
+use crate::model;
+use crate::output;
+use clap::Args;
+use gfe_plugin::check::{Event, Outcome, Settings, run};
+use gfe_plugin::{DecoderPlugin, signal_name};
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, Stdio};
+
+#[derive(Args)]
+#[command(allow_negative_numbers = true)]
+pub struct Arguments {
+    /// A library by its path, or by a name in the folders of GFE_PLUGIN_PATH.
+    file: String,
+    /// The decoder's configuration: JSON, or the path of a JSON file.
+    #[arg(long)]
+    config: Option<String>,
+    /// Which decoder, where the library has several.
+    #[arg(long)]
+    id: Option<String>,
+    /// A typical context, one value after another. Default: 0.1 for each.
+    #[arg(long, value_name = "C,C,...", value_delimiter = ',')]
+    context: Vec<f64>,
+    /// Seed of the points at which it is checked. Default: 0.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The checks, told line by line as JSON.
+pub fn probe(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let config = arguments
+        .config
+        .as_deref()
+        .map_or(Ok(String::new()), model::config_text)?;
+    let library = super::library(&arguments.file, None)?;
+    let known: Vec<String> = library.decoders()?.into_iter().map(|one| one.id).collect();
+    let id = arguments.id.clone().or_else(|| super::id_of(&arguments.file, &known));
+    let plugin = DecoderPlugin::open(&library, id.as_deref(), &config)?;
+    let settings = Settings {
+        context: (!arguments.context.is_empty()).then(|| arguments.context.clone()),
+        seed: arguments.seed,
+    };
+    let mut stdout = std::io::stdout().lock();
+    let mut broken = None;
+    run(&plugin, &settings, &mut |event| {
+        let line = serde_json::to_string(&event).unwrap_or_default();
+        if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+            broken.get_or_insert(error);
+        }
+    })?;
+    broken.map_or(Ok(ExitCode::SUCCESS), |error| Err(CliError::Stdout(error)))
+}
+
+/// Runs the checks in a child and reports; exit code 1 where one fails.
+pub fn check(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let program = std::env::current_exe().map_err(CliError::Stdout)?;
+    let mut command = Command::new(program);
+    command.args([
+        "plugin",
+        "probe",
+        &arguments.file,
+        "--seed",
+        &arguments.seed.to_string(),
+    ]);
+    if let Some(config) = &arguments.config {
+        command.args(["--config", config]);
+    }
+    if let Some(id) = &arguments.id {
+        command.args(["--id", id]);
+    }
+    if !arguments.context.is_empty() {
+        let context: Vec<String> = arguments.context.iter().map(f64::to_string).collect();
+        command.args(["--context", &context.join(",")]);
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(CliError::Stdout)?;
+    let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
+    let (mut under_way, mut findings) = (None, Vec::new());
+    for line in lines.into_iter().flatten().map_while(Result::ok) {
+        // A plugin may print lines of its own.
+        match serde_json::from_str(&line) {
+            Ok(Event::Begun(name)) => under_way = Some(name),
+            Ok(Event::Ended(name, outcome)) => {
+                under_way = None;
+                if !arguments.json {
+                    output::say(&told(&name, &outcome))?;
+                }
+                findings.push((name, outcome));
+            }
+            Err(_) => output::say(&line)?,
+        }
+    }
+    let status = child.wait().map_err(CliError::Stdout)?;
+    if let Some(signal) = status.signal() {
+        let name = under_way.unwrap_or_else(|| "loading".into());
+        let outcome = Outcome::Failed(format!("the plugin crashed: {}", signal_name(signal)));
+        if !arguments.json {
+            output::say(&told(&name, &outcome))?;
+        }
+        findings.push((name, outcome));
+    } else if !status.success() {
+        // It has said why, on stderr.
+        return Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(70)).unwrap_or(70)));
+    }
+    let failed = findings
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_)))
+        .count();
+    if arguments.json {
+        let all: Vec<_> = findings
+            .iter()
+            .map(|(name, outcome)| json!({"check": name, "outcome": outcome}))
+            .collect();
+        output::say(&json!({"file": arguments.file, "failed": failed, "checks": all}).to_string())?;
+    } else if failed == 0 {
+        output::say(&format!("{}: passes", arguments.file))?;
+    } else {
+        output::say(&format!("{}: {failed} checks failed", arguments.file))?;
+    }
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+fn told(name: &str, outcome: &Outcome) -> String {
+    let (word, text) = match outcome {
+        Outcome::Passed(text) => ("ok", text),
+        Outcome::Noted(text) => ("note", text),
+        Outcome::Failed(text) => ("FAILED", text),
+        Outcome::Absent(text) => ("-", text),
+    };
+    format!("{word:>6}  {name}: {text}")
+}

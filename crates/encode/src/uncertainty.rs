@@ -1,0 +1,85 @@
+//! How well the data determine a code: the Laplace approximation at the minimum.
+
+use faer::{Mat, Side};
+
+/// Error bars of the codes of a block; NaN where there are none.
+///
+/// The covariance is (D (H + I/tau))^-1, that of the posterior's Gaussian approximation, with H the Hessian of the loss per
+/// value and I/tau the horizon's term (0 at t_end inf).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Uncertainty {
+    /// Standard errors, `[d, samples]`.
+    pub z_std: Mat<f64>,
+    /// Covariances, `[d d, samples]`.
+    pub z_cov: Mat<f64>,
+    /// The smallest eigenvalue of H.
+    pub h_min: Vec<f64>,
+    /// The largest.
+    pub h_max: Vec<f64>,
+    /// tr H (H + I/tau)^-1: how many latents the data determine.
+    pub dof: Vec<f64>,
+}
+
+impl Uncertainty {
+    /// Of so many samples, all unknown.
+    pub(crate) fn unknown(dim: usize, samples: usize) -> Self {
+        Uncertainty {
+            z_std: Mat::full(dim, samples, f64::NAN),
+            z_cov: Mat::full(dim * dim, samples, f64::NAN),
+            h_min: vec![f64::NAN; samples],
+            h_max: vec![f64::NAN; samples],
+            dof: vec![f64::NAN; samples],
+        }
+    }
+
+    /// Sets that of `sample` from `hessian` = H + I/tau `[d, d]`, with anchor = 1/tau and D `values`. Where it is not positive
+    /// definite there is no minimum and no error bar: its eigenvalues tell.
+    pub(crate) fn set(&mut self, sample: usize, hessian: &[f64], (anchor, values): (f64, f64)) {
+        let dim = self.z_std.nrows();
+        let matrix = Mat::from_fn(dim, dim, |i, j| 0.5 * (hessian[j * dim + i] + hessian[i * dim + j]));
+        if hessian.iter().any(|value| !value.is_finite()) {
+            return;
+        }
+        let Ok(eigen) = matrix.self_adjoint_eigen(Side::Lower) else {
+            return;
+        };
+        let (vectors, mu) = (eigen.U(), eigen.S().column_vector());
+        (self.h_min[sample], self.h_max[sample]) = (mu[0] - anchor, mu[dim - 1] - anchor);
+        if !(mu[0] > dim as f64 * f64::EPSILON * mu[dim - 1]) {
+            return;
+        }
+        self.dof[sample] = (0..dim).map(|k| (mu[k] - anchor) / mu[k]).sum();
+        for j in 0..dim {
+            for i in 0..dim {
+                let sum: f64 = (0..dim).map(|k| vectors[(i, k)] * vectors[(j, k)] / mu[k]).sum();
+                self.z_cov[(j * dim + i, sample)] = sum / values;
+            }
+            self.z_std[(j, sample)] = self.z_cov[(j * dim + j, sample)].sqrt();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Uncertainty;
+
+    #[test]
+    fn the_covariance_is_the_inverse_and_a_saddle_has_none() {
+        // H + I/tau = [[3, 1], [1, 2]] with 1/tau = 1/2 and D = 10.
+        let mut found = Uncertainty::unknown(2, 2);
+        found.set(0, &[3.0, 1.0, 1.0, 2.0], (0.5, 10.0));
+        let expected = [0.04, -0.02, -0.02, 0.06];
+        for (k, expected) in expected.into_iter().enumerate() {
+            assert!((found.z_cov[(k, 0)] - expected).abs() < 1e-15);
+        }
+        assert!((found.z_std[(1, 0)] - 0.06_f64.sqrt()).abs() < 1e-15);
+        // tr (A - I/2) A^-1 = 2 - tr A^-1 / 2 = 2 - (0.4 + 0.6)/2.
+        assert!((found.dof[0] - 1.5).abs() < 1e-14);
+        found.set(1, &[1.0, 2.0, 2.0, 1.0], (0.0, 10.0));
+        assert!(
+            found.z_std[(0, 1)].is_nan()
+                && (found.h_min[1] + 1.0).abs() < 1e-14
+                && (found.h_max[1] - 3.0).abs() < 1e-14
+        );
+    }
+}
