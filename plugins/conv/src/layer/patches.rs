@@ -13,7 +13,7 @@ use gfe_sdk::{Cols, ColsMut};
 use std::ops::Range;
 
 /// Columns of the patch matrix in a tile, about.
-const TILE: usize = 192;
+const TILE: usize = 64;
 
 /// A kernel and how it moves, each `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
