@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo solvers steady test
+.PHONY: help setup cargo-version build demo plugins spectra solvers steady bench test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,29 @@ demo: setup ## Train a decoder on 1,437 digits, encode the 360 others with two s
 	$(ENCODE) --solver ptc --reconstruction -o $(DEMO)/ptc.h5 --json > $(DEMO)/ptc.json
 	@$(VENV)/bin/python datasets/compare.py amd=$(DEMO)/amd.json ptc=$(DEMO)/ptc.json
 	target/debug/gfe plot reconstructions $(DEMO)/ptc.h5 --input datasets/digits.h5:/images -o $(DEMO)/reconstructions.png --force
+
+PLUGINS := target/plugins
+
+plugins: setup ## Build the plugins into target/plugins: set GFE_PLUGIN_PATH to it
+	cargo build --release -p gfe-plugin-conv -p gfe-plugin-dense -p gfe-plugin-datasets
+	@mkdir -p $(PLUGINS)
+	$(MAKE) --no-print-directory -C plugins/spectral-lines OUT=$(CURDIR)/$(PLUGINS)/libspectral-lines.so
+	@cp target/release/libconv.so target/release/libdense.so target/release/libdatasets.so $(PLUGINS)/
+	@for kind in idx npy cifar synthetic; do ln -sf libdatasets.so $(PLUGINS)/lib$$kind.so; done
+
+SPECTRA := target/spectra
+
+spectra: plugins ## Find the lines of 1,000 simulated spectra from blind guesses, and compare with the truth
+	cargo build --release
+	@mkdir -p $(SPECTRA)
+	$(VENV)/bin/python plugins/spectral-lines/simulate.py $(SPECTRA)/spectra.h5 1000
+	GFE_PLUGIN_PATH=$(PLUGINS) target/release/gfe encode $(SPECTRA)/spectra.h5:/flux --decoder spectral-lines \
+	    --decoder-config plugins/spectral-lines/config.json --sigma /sigma --context /redshift --context /resolution \
+	    --starts 8 --uncertainty -o $(SPECTRA)/lines.h5 --force
+	$(VENV)/bin/python plugins/spectral-lines/judge.py $(SPECTRA)/lines.h5 $(SPECTRA)/spectra.h5
+
+bench: setup ## Measure what the plugin interface costs
+	cargo bench --bench plugin
 
 solvers: setup ## Print the table of solvers: what each costs and reaches on 40 digits
 	cargo build --release

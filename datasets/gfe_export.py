@@ -27,7 +27,9 @@ reader checks that it computes the same. A layer that cannot be had raises `Unsu
 Needs torch alone.
 """
 
+import copy
 import ctypes
+import functools
 import json
 import os
 import struct
@@ -50,26 +52,41 @@ def save(module, path, output="values"):
     """Writes `module` to `path`; `output` says what its values are: "values", "logits" or "log_rates"."""
     if output not in ("values", "logits", "log_rates"):
         raise ValueError(f'output is {output!r}: choose "values", "logits" or "log_rates"')
+    parameter = next(module.parameters(), None)
+    if parameter is not None and parameter.dtype not in TYPES:
+        module = copy.deepcopy(module).float()
     was_training = module.training
     module.eval()
     try:
         layers = sequence(module, "the module")
         if output != "values" and layers and layers[-1] == "sigmoid":
-            raise ValueError(f'the module ends with a Sigmoid, which output={output!r} would apply once more: leave it away')
+            raise ValueError(f"the module ends with a Sigmoid, which output={output!r} would apply once more: leave it away")
         latent = inputs(module)
         z, x = samples(module, latent)
     finally:
         module.train(was_training)
-    weights = {name: tensor for name, tensor in module.state_dict().items()}
+    tensors = weights(module)
     decoder = dense(layers, latent, output)
     if decoder is None:
         decoder = {"decoder": "conv", "config": {"latent": latent, "layers": layers, "output": output}}
     else:
-        places = {name: index for index, name in enumerate(dict.fromkeys(name.rsplit(".", 1)[0] for name in weights))}
-        weights = {"decoder.{}.{}".format(2 * places[name.rsplit(".", 1)[0]], name.rsplit(".", 1)[1]): tensor
-                   for name, tensor in weights.items()}
-    write(path, weights | {"gfe.test.z": z, "gfe.test.x": x}, {"gfe.decoder": json.dumps(decoder)})
+        tensors = {f"decoder.{index // 2 * 2}.{name.rsplit('.', 1)[1]}": tensor
+                   for index, (name, tensor) in enumerate(tensors.items())}
+    write(path, tensors | {"gfe.test.z": z, "gfe.test.x": x}, {"gfe.decoder": json.dumps(decoder)})
     return decoder
+
+
+def weights(module, prefix=""):
+    """All tensors, under the names that they have in a Sequential without names of its own; weights before biases."""
+    tensors = {}
+    for place, child in enumerate(module.children()):
+        if type(child).forward is nn.Sequential.forward:
+            tensors |= weights(child, f"{prefix}{place}.")
+        elif type(child) in LAYERS:
+            tensors |= {f"{prefix}{place}.{name}": tensor for name, tensor in child.state_dict().items()}
+        else:
+            tensors |= weights(child.main, f"{prefix}{place}.main.") | weights(child.shortcut, f"{prefix}{place}.shortcut.")
+    return tensors
 
 
 def sequence(module, name):
@@ -92,21 +109,23 @@ def layer(module, name):
         return {"sequential": sequence(module, name)}
     make = LAYERS.get(type(module))
     if make is not None:
-        refuse = lambda reason: Unsupported(f"{name}, {kind(module)}: {reason}")
-        return make(module, refuse)
-    children = dict(module.named_children())
-    if set(children) == {"main", "shortcut"} and not list(module.parameters(recurse=False)):
-        return residual(children, name)
+        return make(module, lambda reason: Unsupported(f"{name}, {kind(module)}: {reason}"))
+    if is_residual(module):
+        return residual(module, name)
     known = ", ".join(sorted(type.__name__ for type in LAYERS))
     raise Unsupported(f"{name} is {kind(module)}, which gfe does not have; it has {known}, Sequential, and residual blocks with "
                       "the two children `main` and `shortcut`")
 
 
-def residual(children, name):
-    main, shortcut = children["main"], children["shortcut"]
-    options = {"main": sequence(main, f"{name}.main")}
-    if type(shortcut) is not nn.Identity:
-        options["shortcut"] = sequence(shortcut, f"{name}.shortcut")
+def is_residual(module):
+    names = {name for name, _ in module.named_children()}
+    return names == {"main", "shortcut"} and not list(module.parameters(recurse=False))
+
+
+def residual(module, name):
+    options = {"main": sequence(module.main, f"{name}.main")}
+    if type(module.shortcut) is not nn.Identity:
+        options["shortcut"] = sequence(module.shortcut, f"{name}.shortcut")
     return {"residual": options}
 
 
@@ -201,6 +220,8 @@ LAYERS |= {type: lambda module, refuse, name=name: name for type, name in PLAIN.
 def dense(layers, latent, output):
     """The built-in decoder's configuration, or None where the layers are no such decoder."""
     layers = [layer for layer in layers if layer not in ("identity", "flatten")]
+    if layers and isinstance(layers[-1], dict) and "unflatten" in layers[-1]:
+        layers.pop()
     linear, between = layers[0::2], layers[1::2]
     if len(layers) % 2 == 0 or len(set(map(str, between))) > 1 or not all(isinstance(name, str) for name in between):
         return None
@@ -224,18 +245,25 @@ def inputs(module):
 
 
 def samples(module, latent):
-    """Codes and the module's own samples; residual blocks are held to their description on the way."""
+    """Codes and the module's own samples; layers are held to what is said of them on the way."""
     first = next(module.parameters(), torch.zeros(()))
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(SAMPLES, latent, generator=generator, dtype=torch.float64).to(first.dtype)
 
-    def check(block, arguments, result):
+    def check_sum(name, block, arguments, result):
         expected = block.main(*arguments) + block.shortcut(*arguments)
         if expected.shape != result.shape or not torch.allclose(expected, result):
-            raise Unsupported(f"{kind(block)} does not give main(h) + shortcut(h): see the description of residual blocks")
+            raise Unsupported(f"layer {name}, {kind(block)}, does not give main(h) + shortcut(h), as a residual block has to")
 
-    blocks = [part for part in module.modules() if {name for name, _ in part.named_children()} == {"main", "shortcut"}]
-    hooks = [block.register_forward_hook(check) for block in blocks]
+    def check_row(name, linear, arguments, _):
+        if arguments[0].dim() != 2:
+            raise Unsupported(f"layer {name}, {kind(linear)}, acts on rows of an image: put a Flatten before it")
+
+    hooks = []
+    for name, part in module.named_modules():
+        check = check_row if type(part) is nn.Linear else check_sum if is_residual(part) else None
+        if check is not None:
+            hooks.append(part.register_forward_hook(functools.partial(check, name)))
     try:
         with torch.no_grad():
             x = module(z.to(first.device))

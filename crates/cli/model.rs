@@ -76,7 +76,10 @@ fn parse(text: &str) -> Result<Value, CliError> {
 impl Architecture {
     /// The one that a plugin choice, the metadata of a model file, or both describe.
     pub fn new(choice: &PluginChoice, recorded: Option<Value>) -> Result<Architecture, CliError> {
-        let id = recorded.as_ref().and_then(|value| value.get("decoder")).and_then(Value::as_str);
+        let id = recorded
+            .as_ref()
+            .and_then(|value| value.get("decoder"))
+            .and_then(Value::as_str);
         let id = id.unwrap_or("dense").to_owned();
         let name = match (&choice.name, id.as_str()) {
             (None, "dense") => {

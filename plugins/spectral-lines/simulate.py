@@ -55,7 +55,7 @@ def simulate(n, seed):
     truth = np.concatenate([np.stack(parameters, axis=2).reshape(n, -1), continuum], axis=1)
     names = [f"{name}_{k + 1}" for k in range(lines) for name in ("amplitude", "center", "sigma", "gamma")]
     return {"wavelength": wavelength, "flux": flux, "sigma": noise, "redshift": redshift, "resolution": resolution,
-            "truth": truth, "names": names + ["continuum_0", "continuum_1"], "signal_to_noise": ratio}
+            "chi2_truth": (((flux - clean) / noise) ** 2).sum(1), "truth": truth, "names": names + ["continuum_0", "continuum_1"], "signal_to_noise": ratio}
 
 
 def write(path, spectra):
@@ -66,7 +66,7 @@ def write(path, spectra):
         for name in ("flux", "sigma"):
             file[name] = spectra[name]
             file[name].dims[1].attach_scale(wavelength)
-        for name in ("redshift", "resolution", "truth", "signal_to_noise"):
+        for name in ("redshift", "resolution", "truth", "chi2_truth", "signal_to_noise"):
             file[name] = spectra[name]
         file["resolution"].attrs["units"] = CONFIG["unit"]
         file["truth"].attrs["names"] = spectra["names"]

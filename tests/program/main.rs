@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod encode;
+mod plugins;
 mod solvers;
+mod sources;
 mod statuses;
 mod study;
 mod tools;

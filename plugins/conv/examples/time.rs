@@ -35,13 +35,17 @@ fn main() {
             z: z.as_ref(),
             context: context.as_ref(),
         };
-        time("forward", LANES, || conv.forward(at, x.as_mut(), tape.as_mut(), &mut scratch));
+        time("forward", LANES, || {
+            conv.forward(at, x.as_mut(), tape.as_mut(), &mut scratch)
+        });
         let taped = Taped {
             at,
             tape: tape.as_ref(),
         };
         let mut z_bar = Mat::zeros(shape.latent, LANES);
-        time("vjp", LANES, || conv.vjp(taped, x_bar.as_ref(), z_bar.as_mut(), &mut scratch));
+        time("vjp", LANES, || {
+            conv.vjp(taped, x_bar.as_ref(), z_bar.as_mut(), &mut scratch)
+        });
         let mut params_bar = vec![0.0; shape.params];
         let trainable = conv.trainable().expect("it has weights");
         time("params_vjp", LANES, || {
@@ -53,7 +57,9 @@ fn main() {
             x_bar_dot: x_bar.as_ref(),
         };
         let second = conv.second_order().expect("it has second-order products");
-        time("hvp", LANES, || second.hvp(taped, seeds, z_bar.as_mut(), None, &mut scratch));
+        time("hvp", LANES, || {
+            second.hvp(taped, seeds, z_bar.as_mut(), None, &mut scratch)
+        });
         let mut x_dot = Mat::zeros(shape.data, LANES * directions);
         let tangent = conv.tangent().expect("it has tangents");
         time("jvp, a direction", LANES * directions, || {

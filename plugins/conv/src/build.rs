@@ -82,7 +82,9 @@ pub(crate) fn program(config: &Config) -> Result<Program, ConvError> {
 
 /// The product of sizes, where it is not too large.
 fn volume(sizes: &[usize]) -> Result<usize, Fault> {
-    let product = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    let product = sizes
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size));
     product.filter(|&product| product <= LARGEST).ok_or(Fault::TooLarge)
 }
 
@@ -175,16 +177,14 @@ impl Builder {
     }
 
     /// Places a weight of this shape and its bias, `outputs` long, in `params`. The first dimension makes the rows.
-    fn weights(
-        &mut self,
-        prefix: &str,
-        shape: &[usize],
-        outputs: Option<usize>,
-    ) -> Result<Weights, Fault> {
+    fn weights(&mut self, prefix: &str, shape: &[usize], outputs: Option<usize>) -> Result<Weights, Fault> {
         let start = self.params;
         let (rows, columns, bias) = (shape[0], volume(&shape[1..])?, outputs.unwrap_or(0));
         let len = volume(shape)? + bias;
-        self.params = start.checked_add(len).filter(|&params| params <= LARGEST).ok_or(Fault::TooLarge)?;
+        self.params = start
+            .checked_add(len)
+            .filter(|&params| params <= LARGEST)
+            .ok_or(Fault::TooLarge)?;
         let mut tensor = |name, shape| {
             self.tensors.push(TensorSpec {
                 name: format!("{prefix}{name}"),
@@ -230,7 +230,15 @@ impl Builder {
             })?;
             small[axis + 1] = room / stride[axis] + 1;
         }
-        let geometry = geometry(big, small, Window { kernel, stride, padding })?;
+        let geometry = geometry(
+            big,
+            small,
+            Window {
+                kernel,
+                stride,
+                padding,
+            },
+        )?;
         let shape = [channels, big[0], kernel[0], kernel[1]];
         let weights = self.weights(prefix, &shape, options.bias.then_some(channels))?;
         Ok(self.affine(at, Conv2d { geometry, weights }, Shape::Image(small)))
@@ -259,7 +267,15 @@ impl Builder {
                 size,
             })?;
         }
-        let geometry = geometry(big, small, Window { kernel, stride, padding })?;
+        let geometry = geometry(
+            big,
+            small,
+            Window {
+                kernel,
+                stride,
+                padding,
+            },
+        )?;
         let shape = [small[0], channels, kernel[0], kernel[1]];
         let weights = self.weights(prefix, &shape, options.bias.then_some(channels))?;
         Ok(self.affine(at, ConvTranspose2d { geometry, weights }, Shape::Image(big)))

@@ -33,7 +33,9 @@ pub enum ConvError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// It is no name and no object of one key.
-    #[error("a layer is a name, as in \"relu\", or an object of one key, as in {{\"upsample\": {{\"scale_factor\": 2}}}}; this is {0}")]
+    #[error(
+        "a layer is a name, as in \"relu\", or an object of one key, as in {{\"upsample\": {{\"scale_factor\": 2}}}}; this is {0}"
+    )]
     NotALayer(Value),
     /// No layer is called that.
     #[error("there is no layer `{0}`; there are {known}", known = LAYERS.join(", "))]
@@ -47,7 +49,9 @@ pub enum Fault {
         reason: String,
     },
     /// It wants an image.
-    #[error("`{layer}` takes an image, and {values} values in a row come: put {{\"unflatten\": [channels, height, width]}} before it")]
+    #[error(
+        "`{layer}` takes an image, and {values} values in a row come: put {{\"unflatten\": [channels, height, width]}} before it"
+    )]
     WantsImage {
         /// Its name.
         layer: &'static str,
@@ -77,7 +81,9 @@ pub enum Fault {
         key: &'static str,
     },
     /// The window is larger than the padded image.
-    #[error("a kernel of {kernel} does not fit {size} pixels with {padding} of padding on each side: enlarge `padding`")]
+    #[error(
+        "a kernel of {kernel} does not fit {size} pixels with {padding} of padding on each side: enlarge `padding`"
+    )]
     Kernel {
         /// Pixels of the kernel.
         kernel: usize,
@@ -271,7 +277,10 @@ impl<'de> Deserialize<'de> for Pair {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut two: A) -> Result<Pair, A::Error> {
-                let mut next = |index| two.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self));
+                let mut next = |index| {
+                    two.next_element()?
+                        .ok_or_else(|| A::Error::invalid_length(index, &self))
+                };
                 let pair = [next(0)?, next(1)?];
                 match two.next_element::<usize>()? {
                     None => Ok(Pair(pair)),

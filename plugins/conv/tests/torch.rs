@@ -30,7 +30,10 @@ fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
 
 /// A tensor `[lanes, rows]` as a batch.
 fn batch(file: &SafeTensors<'_>, name: &str) -> Mat<f64> {
-    let (values, shape) = (values(file, name), file.tensor(name).expect("it was just read").shape().to_vec());
+    let (values, shape) = (
+        values(file, name),
+        file.tensor(name).expect("it was just read").shape().to_vec(),
+    );
     Mat::from_fn(shape[1], shape[0], |i, b| values[b * shape[1] + i])
 }
 
@@ -39,7 +42,11 @@ fn weights(file: &SafeTensors<'_>, conv: &Conv, prefix: &str) -> Vec<f64> {
     let mut all = Vec::new();
     for spec in conv.tensors() {
         let name = format!("{prefix}{}", spec.name);
-        assert_eq!(file.tensor(&name).expect("it holds every weight").shape(), spec.shape, "{name}");
+        assert_eq!(
+            file.tensor(&name).expect("it holds every weight").shape(),
+            spec.shape,
+            "{name}"
+        );
         all.extend(values(file, &name));
     }
     all
@@ -70,12 +77,17 @@ fn errors(file: &SafeTensors<'_>, conv: &Conv) -> [(&'static str, f64); 6] {
     let (point, scratch) = (taped(at, &of.tape), &mut of.scratch);
     let mut x_dot = Mat::zeros(x_bar.nrows(), z.ncols());
     let tangent = conv.tangent().expect("it has tangents");
-    tangent.jvp(point, z_dot.as_ref(), x_dot.as_mut(), scratch).expect("it does not fail");
+    tangent
+        .jvp(point, z_dot.as_ref(), x_dot.as_mut(), scratch)
+        .expect("it does not fail");
     let mut z_bar = Mat::zeros(z.nrows(), z.ncols());
-    conv.vjp(point, x_bar.as_ref(), z_bar.as_mut(), scratch).expect("it does not fail");
+    conv.vjp(point, x_bar.as_ref(), z_bar.as_mut(), scratch)
+        .expect("it does not fail");
     let mut params_bar = vec![0.0; params.len()];
     let trainable = conv.trainable().expect("it has weights");
-    trainable.params_vjp(point, x_bar.as_ref(), &mut params_bar, scratch).expect("it does not fail");
+    trainable
+        .params_vjp(point, x_bar.as_ref(), &mut params_bar, scratch)
+        .expect("it does not fail");
     let (mut z_bar_dot, mut params_bar_dot) = (Mat::zeros(z.nrows(), z.ncols()), vec![0.0; params.len()]);
     let seeds = Seeds {
         z_dot: z_dot.as_ref(),
@@ -83,14 +95,22 @@ fn errors(file: &SafeTensors<'_>, conv: &Conv) -> [(&'static str, f64); 6] {
         x_bar_dot: x_bar_dot.as_ref(),
     };
     let second = conv.second_order().expect("it has second-order products");
-    second.hvp(point, seeds, z_bar_dot.as_mut(), Some(&mut params_bar_dot), scratch).expect("it does not fail");
+    second
+        .hvp(point, seeds, z_bar_dot.as_mut(), Some(&mut params_bar_dot), scratch)
+        .expect("it does not fail");
     [
         ("x", difference(all(&of.x), all(&batch(file, "gfe.test.x")))),
         ("x_dot", difference(all(&x_dot), all(&batch(file, "x_dot")))),
         ("z_bar", difference(all(&z_bar), all(&batch(file, "z_bar")))),
-        ("params_bar", difference(&params_bar, &weights(file, conv, "params_bar."))),
+        (
+            "params_bar",
+            difference(&params_bar, &weights(file, conv, "params_bar.")),
+        ),
         ("z_bar_dot", difference(all(&z_bar_dot), all(&batch(file, "z_bar_dot")))),
-        ("params_bar_dot", difference(&params_bar_dot, &weights(file, conv, "params_bar_dot."))),
+        (
+            "params_bar_dot",
+            difference(&params_bar_dot, &weights(file, conv, "params_bar_dot.")),
+        ),
     ]
 }
 
@@ -111,7 +131,11 @@ fn values_and_all_derivatives_are_pytorchs() {
         let single = file.tensor("gfe.test.z").expect("it has codes").dtype() == Dtype::F32;
         for (name, error) in errors(&file, &conv) {
             println!("{} {name}: {error:.1e}", path.display());
-            assert!(error < if single { SINGLE } else { DOUBLE }, "{}, {name}: {error:e}", path.display());
+            assert!(
+                error < if single { SINGLE } else { DOUBLE },
+                "{}, {name}: {error:e}",
+                path.display()
+            );
         }
         count += 1;
     }

@@ -44,7 +44,11 @@ impl Conv {
         if let Map::Add(other) = map
             && (*other > 0 || to_z)
         {
-            let accum = if other == from { Accum::Add } else { self.accum(index, *other) };
+            let accum = if other == from {
+                Accum::Add
+            } else {
+                self.accum(index, *other)
+            };
             let (bar, to) = memory.pair(above, place(*other));
             add(bar, to, accum);
         }

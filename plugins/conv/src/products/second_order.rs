@@ -80,7 +80,13 @@ impl Conv {
         match &step.map {
             Map::Affine(map) => map.apply(taped.at.params, input, output.as_mut(), Part::Linear, &mut []),
             Map::Activation(activation) => {
-                activation.push(self.stored(taped, step.from), |lane| lane, input, output.as_mut(), slopes);
+                activation.push(
+                    self.stored(taped, step.from),
+                    |lane| lane,
+                    input,
+                    output.as_mut(),
+                    slopes,
+                );
             }
             Map::Add(_) => unreachable!("the tape keeps sums"),
         }
@@ -111,7 +117,14 @@ impl Conv {
             columns: lanes,
         };
         let kept = |value| self.kept(value);
-        self.push_forward(taped, last - 1, kept, |lane| lane, &mut memory, (&mut *tile, &mut *slopes));
+        self.push_forward(
+            taped,
+            last - 1,
+            kept,
+            |lane| lane,
+            &mut memory,
+            (&mut *tile, &mut *slopes),
+        );
         let tangents = Tangents {
             z_dot: seeds.z_dot,
             tape_dot: batch(tape_dot, self.program.tape, lanes),

@@ -6,7 +6,7 @@ use gfe_sdk::faer::Mat;
 use gfe_sdk::{At, Decoder, Taped};
 
 /// A decoder for every kind of layer, small; the names say what is new in each.
-pub const SMALL: [(&str, &str); 9] = [
+pub const SMALL: [(&str, &str); 10] = [
     (
         "linear and flatten",
         r#"{"latent": 3, "layers": [{"linear": {"out_features": 8}}, "tanh", {"unflatten": [2, 2, 2]}, "flatten",
@@ -60,6 +60,13 @@ pub const SMALL: [(&str, &str); 9] = [
             {"conv2d": {"out_channels": 2, "kernel_size": 3, "stride": 2, "padding": 1}}]}"#,
     ),
     (
+        "single channels and pixels",
+        r#"{"latent": 2, "layers": [{"linear": {"out_features": 1}}, "tanh", {"unflatten": [1, 1, 1]},
+            {"conv_transpose2d": {"out_channels": 1, "kernel_size": 3}}, "silu",
+            {"conv2d": {"out_channels": 1, "kernel_size": 1}}, "tanh", {"conv2d": {"out_channels": 1, "kernel_size": 2}},
+            "softplus", {"conv_transpose2d": {"out_channels": 1, "kernel_size": 1}}]}"#,
+    ),
+    (
         "sums of one value with itself",
         r#"{"latent": 3, "layers": [{"residual": {"main": []}}, {"linear": {"out_features": 4}},
             {"residual": {"main": ["identity"]}}, "tanh", {"residual": {"main": ["flatten"]}}]}"#,
@@ -84,11 +91,6 @@ pub fn numbers(rows: usize, columns: usize, seed: usize) -> Mat<f64> {
         let t = (i * 7919 + b * 104_729 + seed * 1_299_709) % 65_521;
         2.0 * (t as f64 * 0.618_033_988_749_894_9).fract() - 1.0
     })
-}
-
-/// Some columns of a batch, whose columns are farther apart than their length.
-pub fn spread(of: &Mat<f64>, columns: &[usize]) -> Mat<f64> {
-    Mat::from_fn(of.nrows() + 3, columns.len(), |i, b| if i < of.nrows() { of[(i, columns[b])] } else { f64::NAN })
 }
 
 /// What `forward` gives.
