@@ -6,8 +6,9 @@ The module is a `torch.nn.Sequential` that takes codes [n, d] to samples, made o
     Identity, Dropout (as in eval()), ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Softplus, Tanh, Sigmoid,
     Sequential, and residual blocks.
 
-A residual block is a module with exactly two children, `main` and `shortcut`, whose output is main(h) + shortcut(h): `main`
-is a Sequential, `shortcut` a Sequential or an Identity. What follows the sum is a layer of the Sequential around it.
+A residual block is a module with exactly two children, `main` and `shortcut`, whose output is main(h) + shortcut(h):
+`main` is a Sequential, `shortcut` a Sequential or an Identity. What follows the sum is a layer of the Sequential around
+it.
 
     class Residual(torch.nn.Module):
         def __init__(self, main, shortcut):
@@ -21,10 +22,10 @@ Linear layers with one kind of activation between them, and none after the last,
 anything else becomes the plugin `conv`. A decoder trained by binary cross entropy ends without its Sigmoid and is saved
 with output="logits"; with a Sigmoid at the end and a squared error (output="values", loss mse) it is saved as it is.
 
-The file is a safetensors container: weights under PyTorch's names (`decoder.{2i}.weight` for dense), the architecture in
-the metadata `gfe.decoder`, and eight codes `gfe.test.z` [8, d] with the module's own samples `gfe.test.x` [8, D], by which a
-reader checks that it computes the same. A layer that cannot be had raises `Unsupported`, which names it and says why.
-Needs torch alone.
+The file is a safetensors container: weights under PyTorch's names (`decoder.{2i}.weight` for dense), the architecture
+in the metadata `gfe.decoder`, and eight codes `gfe.test.z` [8, d] with the module's own samples `gfe.test.x` [8, D], by
+which a reader checks that it computes the same. A layer that cannot be had raises `Unsupported`, which names it and
+says why. Needs torch alone.
 """
 
 import copy
@@ -39,8 +40,8 @@ import torch
 from torch import nn
 
 TYPES = {torch.float32: ("F32", 4), torch.float64: ("F64", 8)}
-PLAIN = {nn.ReLU: "relu", nn.SELU: "selu", nn.SiLU: "silu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.Identity: "identity",
-         nn.Dropout: "identity"}
+PLAIN = {nn.ReLU: "relu", nn.SELU: "selu", nn.SiLU: "silu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid",
+         nn.Identity: "identity", nn.Dropout: "identity"}
 SAMPLES = 8
 
 
@@ -60,7 +61,7 @@ def save(module, path, output="values"):
     try:
         layers = sequence(module, "the module")
         if output != "values" and layers and layers[-1] == "sigmoid":
-            raise ValueError(f"the module ends with a Sigmoid, which output={output!r} would apply once more: leave it away")
+            raise ValueError(f"the module ends with a Sigmoid, and output={output!r} applies one more: leave it away")
         latent = inputs(module)
         z, x = samples(module, latent)
     finally:
@@ -85,7 +86,8 @@ def weights(module, prefix=""):
         elif type(child) in LAYERS:
             tensors |= {f"{prefix}{place}.{name}": tensor for name, tensor in child.state_dict().items()}
         else:
-            tensors |= weights(child.main, f"{prefix}{place}.main.") | weights(child.shortcut, f"{prefix}{place}.shortcut.")
+            tensors |= weights(child.main, f"{prefix}{place}.main.")
+            tensors |= weights(child.shortcut, f"{prefix}{place}.shortcut.")
     return tensors
 
 
@@ -113,8 +115,8 @@ def layer(module, name):
     if is_residual(module):
         return residual(module, name)
     known = ", ".join(sorted(type.__name__ for type in LAYERS))
-    raise Unsupported(f"{name} is {kind(module)}, which gfe does not have; it has {known}, Sequential, and residual blocks with "
-                      "the two children `main` and `shortcut`")
+    raise Unsupported(f"{name} is {kind(module)}, which gfe does not have; it has {known}, Sequential, and residual "
+                      "blocks with the two children `main` and `shortcut`")
 
 
 def is_residual(module):
@@ -174,19 +176,20 @@ def upsample(module, refuse):
     if isinstance(scale, tuple):
         scale = scale[0] if len(set(scale)) == 1 else None
     if scale is None or scale != int(scale):
-        raise refuse(f"scale_factor is {module.scale_factor} and size {module.size}, only a whole scale_factor can be had")
+        raise refuse(f"scale_factor is {module.scale_factor} and size {module.size}, only a whole factor can be had")
     return {"upsample": {"scale_factor": int(scale)}}
 
 
 def unflatten(module, refuse):
     if module.dim not in (1, -1) or len(module.unflattened_size) != 3:
-        raise refuse(f"dim is {module.dim} and the size {tuple(module.unflattened_size)}, only dim 1 and (channels, height, width) can be had")
+        raise refuse(f"dim is {module.dim} and the size {tuple(module.unflattened_size)}, only dim 1 and three sizes "
+                     "(channels, height, width) can be had")
     return {"unflatten": [int(size) for size in module.unflattened_size]}
 
 
 def flatten(module, refuse):
     if module.start_dim != 1 or module.end_dim not in (-1, 3):
-        raise refuse(f"it keeps some dimensions (start_dim {module.start_dim}, end_dim {module.end_dim}), only Flatten() can be had")
+        raise refuse(f"start_dim is {module.start_dim} and end_dim {module.end_dim}, only Flatten() can be had")
     return "flatten"
 
 
@@ -212,8 +215,8 @@ def softplus(module, refuse):
     return "softplus"
 
 
-LAYERS = {nn.Linear: linear, nn.Conv2d: conv, nn.ConvTranspose2d: transpose, nn.Upsample: upsample, nn.Unflatten: unflatten,
-          nn.Flatten: flatten, nn.LeakyReLU: leaky_relu, nn.ELU: elu, nn.GELU: gelu, nn.Softplus: softplus}
+LAYERS = {nn.Linear: linear, nn.Conv2d: conv, nn.ConvTranspose2d: transpose, nn.Upsample: upsample, nn.Flatten: flatten,
+          nn.Unflatten: unflatten, nn.LeakyReLU: leaky_relu, nn.ELU: elu, nn.GELU: gelu, nn.Softplus: softplus}
 LAYERS |= {type: lambda module, refuse, name=name: name for type, name in PLAIN.items()}
 
 
@@ -225,7 +228,9 @@ def dense(layers, latent, output):
     linear, between = layers[0::2], layers[1::2]
     if len(layers) % 2 == 0 or len(set(map(str, between))) > 1 or not all(isinstance(name, str) for name in between):
         return None
-    if not all(isinstance(layer, dict) and layer.keys() == {"linear"} and "bias" not in layer["linear"] for layer in linear):
+    if not all(isinstance(layer, dict) and layer.keys() == {"linear"} for layer in linear):
+        return None
+    if any("bias" in layer["linear"] for layer in linear):
         return None
     return {"decoder": "dense", "latent": latent, "layers": [layer["linear"]["out_features"] for layer in linear],
             "activation": between[0] if between else "identity", "output": output}
@@ -253,7 +258,7 @@ def samples(module, latent):
     def check_sum(name, block, arguments, result):
         expected = block.main(*arguments) + block.shortcut(*arguments)
         if expected.shape != result.shape or not torch.allclose(expected, result):
-            raise Unsupported(f"layer {name}, {kind(block)}, does not give main(h) + shortcut(h), as a residual block has to")
+            raise Unsupported(f"layer {name}, {kind(block)}, does not give main(h) + shortcut(h), as residual blocks do")
 
     def check_row(name, linear, arguments, _):
         if arguments[0].dim() != 2:

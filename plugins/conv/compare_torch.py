@@ -4,9 +4,9 @@
     python compare_torch.py --full /tmp/full       both CIFAR-10 decoders at full size
     python compare_torch.py --time                 seconds of PyTorch for them, one thread
 
-Every file is a model file written by datasets/gfe_export.py, with these tensors beside the weights: gfe.test.z and x, the
-directions z_dot, x_bar and x_bar_dot, and x_dot = J z_dot, z_bar = J^T x_bar, z_bar_dot (the derivative of z_bar along z_dot
-and x_bar_dot), and params_bar.NAME and params_bar_dot.NAME for every weight.
+Every file is a model file written by datasets/gfe_export.py, with these tensors beside the weights: gfe.test.z and
+gfe.test.x, the directions z_dot, x_bar and x_bar_dot, and x_dot = J z_dot, z_bar = J^T x_bar, z_bar_dot (the derivative of
+z_bar along z_dot and x_bar_dot), and params_bar.NAME and params_bar_dot.NAME for every weight.
 """
 
 import argparse

@@ -406,14 +406,66 @@ fn lines_of_blended_spectra_are_found_from_a_blind_guess() {
         "--starts",
         "8",
         "--uncertainty",
+        "--reconstruction",
         "-o",
         &lines,
     ];
     works(&[&["encode", &input], &beside[..], &how[..]].concat());
     python("plugins/spectral-lines/judge.py", &[&lines, &spectra]);
+    // Decoding the codes gives the reconstructions once more.
+    let decoded = folder.path("decoded.h5");
+    let context = [format!("{spectra}:/redshift"), format!("{spectra}:/resolution")];
+    let how_decoded = ["--decoder", &plugin, "--decoder-config", &config, "-o", &decoded];
+    let context = ["--context", &context[0], "--context", &context[1]];
+    works(&[&["decode", &lines], &how_decoded[..], &context[..]].concat());
+    assert_eq!(read(&decoded, "reconstruction"), read(&lines, "reconstruction"));
     fails(
         &[&["encode", &input, "--sigma", "/sigma"], &how[..], &["--force"]].concat(),
         2,
         &["takes 2 values of context", "--context"],
     );
+}
+
+#[test]
+fn test_vectors_of_a_model_file_are_replayed() {
+    let folder = Folder::default();
+    let mut file = ModelFile::read(&root(MODEL)).expect("it can be read");
+    let codes = folder.path("codes.h5");
+    works(&["encode", DIGITS, "-m", MODEL, "--rows", "0..8", "-o", &codes]);
+    let decoder = gfe_model::dense::Dense::new(serde_json::from_value(file.decoder.clone()).expect("it is dense"));
+    let decoder = decoder.expect("its sizes are valid");
+    let params = file
+        .params_for(&gfe_model::Decoder::tensors(&decoder))
+        .expect("its tensors are there");
+    let z = read(&codes, "z");
+    let (mut x, mut tape) = (
+        faer::Mat::zeros(784, 8),
+        faer::Mat::zeros(gfe_model::Decoder::tape_len(&decoder), 8),
+    );
+    let at = gfe_model::At {
+        params: &params,
+        version: 1,
+        z: faer::MatRef::from_column_major_slice(&z, 20, 8),
+        context: faer::MatRef::from_column_major_slice(&[], 0, 8),
+    };
+    gfe_model::Decoder::forward(&decoder, at, x.as_mut(), tape.as_mut(), &mut []).expect("it never fails");
+    let tensor = |rows: usize, values: Vec<f64>| StoredTensor {
+        shape: vec![8, rows],
+        values,
+    };
+    let values: Vec<f64> = x.col_iter().flat_map(|column| column.iter().copied()).collect();
+    file.tensors.insert("gfe.test.z".into(), tensor(20, z));
+    let path = folder.path("model.safetensors");
+    let mut replay = |values: Vec<f64>, code: i32, words: &str| {
+        file.tensors.insert("gfe.test.x".into(), tensor(784, values));
+        file.write(Path::new(&path)).expect("there is room");
+        let ran = gfe(&["import", "--check", &path]);
+        let told = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.code() == Some(code) && told.contains(words), "{told}");
+    };
+    replay(values.clone(), 0, "8 test vectors, the same");
+    let mut other = values;
+    other[5000] += 1e-3 * other.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    replay(other, 1, "DIFFERENT");
+    fails(&["import", "--check", MODEL], 65, &["no test vectors", "gfe_export.py"]);
 }

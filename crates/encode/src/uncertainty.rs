@@ -45,7 +45,7 @@ impl Uncertainty {
         };
         let (vectors, mu) = (eigen.U(), eigen.S().column_vector());
         (self.h_min[sample], self.h_max[sample]) = (mu[0] - anchor, mu[dim - 1] - anchor);
-        if !(mu[0] > dim as f64 * f64::EPSILON * mu[dim - 1]) {
+        if mu[0] <= dim as f64 * f64::EPSILON * mu[dim - 1] {
             return;
         }
         self.dof[sample] = (0..dim).map(|k| (mu[k] - anchor) / mu[k]).sum();

@@ -130,17 +130,17 @@ impl Builder {
             Layer::Upsample(options) => self.upsample(&options, at),
             Layer::Unflatten(image) => {
                 at_least_one("unflatten", &image)?;
-                let Shape::Row(values) = at.shape else {
-                    return Err(Fault::WantsRow {
+                match at.shape {
+                    Shape::Row(values) if volume(&image)? != values => Err(Fault::Unflatten { image, values }),
+                    Shape::Row(_) => Ok(At {
+                        shape: Shape::Image(image),
+                        ..at
+                    }),
+                    Shape::Image(image) => Err(Fault::WantsRow {
                         layer: "unflatten",
-                        image: at.shape.image("unflatten")?,
-                    });
-                };
-                if volume(&image)? != values {
-                    return Err(Fault::Unflatten { image, values });
+                        image,
+                    }),
                 }
-                let shape = Shape::Image(image);
-                Ok(At { shape, ..at })
             }
             Layer::Flatten => Ok(At {
                 shape: Shape::Row(at.shape.len()),

@@ -82,7 +82,7 @@ pub enum Fault {
     },
     /// The window is larger than the padded image.
     #[error(
-        "a kernel of {kernel} does not fit {size} pixels with {padding} of padding on each side: enlarge `padding`"
+        "a kernel of {kernel} does not fit a side of {size} with {padding} of padding at each end: enlarge `padding`"
     )]
     Kernel {
         /// Pixels of the kernel.

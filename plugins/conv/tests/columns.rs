@@ -63,8 +63,11 @@ fn products(conv: &Conv, params: &[f64], lanes: usize) -> Mat<f64> {
 
 #[test]
 fn a_column_has_the_same_bits_at_widths_2_3_7_and_64() {
-    let cifar = ("cifar_transposed", include_str!("../cifar_transposed.json"));
-    for (name, config) in SMALL.into_iter().chain([cifar]) {
+    let cifar = [
+        ("cifar_transposed", include_str!("../cifar_transposed.json")),
+        ("cifar_residual", include_str!("../cifar_residual.json")),
+    ];
+    for (name, config) in SMALL.into_iter().chain(cifar) {
         let conv = decoder(config);
         let params = weights(&conv, 9);
         let widest = products(&conv, &params, 64);

@@ -86,7 +86,7 @@ fn a_wrong_configuration_is_told_where_and_why() {
         ),
         (
             r#"{"latent": 2, "layers": [{"unflatten": [2, 1, 1]}, {"conv2d": {"out_channels": 1, "kernel_size": [1, 4], "padding": 1}}]}"#,
-            "layers[1]: a kernel of 4 does not fit 1 pixels with 1 of padding on each side: enlarge `padding`",
+            "layers[1]: a kernel of 4 does not fit a side of 1 with 1 of padding at each end: enlarge `padding`",
         ),
         (
             r#"{"latent": 2, "layers": [{"unflatten": [2, 1, 1]}, {"conv2d": {"out_channels": 1, "kernel_size": [1, 2, 3]}}]}"#,

@@ -8,6 +8,9 @@ use gfe_model::Decoder;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// A place, and what one thread alone computes there.
+type Alone = (Place, Vec<Vec<f64>>);
+
 /// Threads that call at once.
 const THREADS: usize = 8;
 /// How long they go on: a collision is a matter of chance.
@@ -30,7 +33,7 @@ pub(crate) fn declared(of: &Subject<'_>) -> Outcome {
         Err(error) => return Outcome::Failed(format!("an instance per thread cannot be made: {error}")),
     };
     // What one thread alone computes; every thread has other points than its neighbors.
-    let alone: Result<Vec<(Place, Vec<Vec<f64>>)>, _> = (0..THREADS)
+    let alone: Result<Vec<Alone>, _> = (0..THREADS)
         .map(|thread| {
             let place = of
                 .place
