@@ -39,9 +39,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Encode every sample of an HDF5 dataset with a decoder.
-    Encode(encode::Arguments),
+    Encode(Box<encode::Arguments>),
     /// Train a decoder on its own encodings.
-    Train(train::Arguments),
+    Train(Box<train::Arguments>),
     /// Decode codes: D(z), values as the decoder was fitted to, the input times its scale.
     Decode(decode::Arguments),
     /// Write data of any source as HDF5 with named dimensions.

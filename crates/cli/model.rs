@@ -207,6 +207,9 @@ pub struct Model {
 /// Tensors of the linear regression of codes on data, `[d, D]` and `[d]`.
 const WARM_START: [&str; 2] = ["gfe.warm_start.weight", "gfe.warm_start.bias"];
 
+/// Codes and what they decode to, a column each.
+pub type Vectors = (Mat<f64>, Mat<f64>);
+
 /// Tensors of test vectors: codes `[n, d]` and what they decode to, `[n, D]`.
 const VECTORS: [&str; 2] = ["gfe.test.z", "gfe.test.x"];
 
@@ -267,7 +270,7 @@ impl Model {
     }
 
     /// The test vectors that the file holds: codes `[d, n]`, and what they decode to, `[D, n]`.
-    pub fn vectors(&self, path: &Path) -> Result<Option<(Mat<f64>, Mat<f64>)>, CliError> {
+    pub fn vectors(&self, path: &Path) -> Result<Option<Vectors>, CliError> {
         let Some((z, x)) = &self.vectors else { return Ok(None) };
         let shape = self.shape();
         let good = z.shape.len() == 2 && z.shape[1] == shape.latent && x.shape == [z.shape[0], shape.data];

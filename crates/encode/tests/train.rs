@@ -3,8 +3,8 @@
 use faer::Mat;
 use gfe_encode::train::{Event, Optimizer, Tally, Training, train};
 use gfe_encode::{Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode};
-use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind, Output};
-use gfe_model::{Decoder, LossKind, Targets};
+use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
+use gfe_model::{Decoder, LossKind, Output, Targets};
 
 const VALUES: usize = 6;
 const LATENT: usize = 2;
@@ -93,12 +93,12 @@ fn the_gradient_is_that_of_what_is_minimized_over_the_codes() {
         let y = data(samples);
         let minimum = |params: &[f64]| {
             let z0 = Mat::zeros(LATENT, samples);
-            let samples = Samples {
+            let given = Samples {
                 data: Targets { y: y.as_ref(), w: None },
                 context: None,
                 z0: z0.as_ref(),
             };
-            let encoded = encode(&how.encoding, params, samples).expect("the decoder works");
+            let encoded = encode(&how.encoding, params, given).expect("the decoder works");
             let anchored = encoded.records.iter().enumerate().map(|(b, record)| {
                 let square: f64 = encoded.z.col_as_slice(b).iter().map(|z| z * z).sum();
                 record.loss + square / (2.0 * t_end)

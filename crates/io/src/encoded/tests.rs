@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::listing::dimension_names;
 use crate::{H5Input, InputPath};
-use gfe_model::{DatasetSource, Dim};
+use gfe_model::{Axis, DatasetSource, Dim};
 use hdf5::File;
 
 fn layout() -> EncodedLayout {
@@ -191,6 +191,8 @@ fn traces_initial_latents_and_an_axis_coordinates_are_written() {
             z,
             z0: Some(z),
             reconstruction: Some(Cols::from_column_major_slice(&x[..8 * part.len()], 8, part.len())),
+            z_physical: None,
+            uncertainty: None,
             traces: Some(&traces[part.clone()]),
             input: part,
         };
