@@ -6,7 +6,7 @@ mod new;
 
 use crate::error::CliError;
 use clap::Subcommand;
-use gfe_plugin::{DecoderPlugin, Library, PATH_VARIABLE, PluginDataset, find, guard_against_crashes};
+use gfe_plugin::{DecoderPlugin, Library, PATH_VARIABLE, PluginDataset, guard_against_crashes, load};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub fn run(command: &Command) -> Result<ExitCode, CliError> {
 
 /// The library at a path, or of a name in the folders of GFE_PLUGIN_PATH.
 pub fn library(name: &str, sha256: Option<&str>) -> Result<Arc<Library>, CliError> {
-    let path = find(name, std::env::var_os(PATH_VARIABLE).as_deref())?;
-    Ok(Library::load(&path, sha256)?)
+    let folders = std::env::var_os(PATH_VARIABLE);
+    Ok(load(name, folders.as_deref(), sha256)?)
 }
 
 /// What a library named `name` offers under that name, if it offers several: none where the name is a path.

@@ -1,8 +1,9 @@
 //! Where a plugin is looked for: at a path, or by name in the folders of a variable. Nothing is scanned.
 
-use crate::PluginError;
+use crate::{Library, PluginError};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folders, separated by `:`, in which a plugin is looked for by name.
 pub const PATH_VARIABLE: &str = "GFE_PLUGIN_PATH";
@@ -36,23 +37,26 @@ pub fn candidates(name: &str, folders: Option<&OsStr>) -> Result<Vec<PathBuf>, P
         .collect())
 }
 
-/// The first of the [`candidates`] that is there, with those that were not.
-pub fn find(name: &str, folders: Option<&OsStr>) -> Result<PathBuf, PluginError> {
-    let mut tried = Vec::new();
+/// Loads the first of the [`candidates`] that can be; with `pinned`, only if that is its sha256.
+///
+/// Fails with every path tried and what the loader said of it; at once where a library is there and must not be used.
+pub fn load(name: &str, folders: Option<&OsStr>, pinned: Option<&str>) -> Result<Arc<Library>, PluginError> {
+    let mut all = Vec::new();
     for path in candidates(name, folders)? {
-        match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() => return Ok(path),
-            Ok(_) => tried.push((path, "it is no file".to_owned())),
-            Err(error) => tried.push((path, error.to_string())),
+        match Library::load(&path, pinned) {
+            Err(PluginError::NotFound { tried, .. }) => all.extend(tried),
+            other => return other,
         }
     }
-    let name = name.to_owned();
-    Err(PluginError::NotFound { name, tried })
+    Err(PluginError::NotFound {
+        name: name.to_owned(),
+        tried: all,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{candidates, find};
+    use super::{candidates, load};
     use std::ffi::OsStr;
     use std::path::PathBuf;
 
@@ -69,13 +73,20 @@ mod tests {
     }
 
     #[test]
-    fn every_path_tried_is_told() {
-        let told = find("absent", Some(OsStr::new("/nowhere/1:/nowhere/2")))
+    fn every_path_tried_is_told_with_the_loaders_words() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        std::fs::write(folder.path().join("libabsent.so"), "no library").expect("there is room");
+        let folders = std::env::join_paths(["/nowhere/1".as_ref(), folder.path(), "/nowhere/2".as_ref()]);
+        let folders = folders.expect("no : is in them");
+        let told = load("absent", Some(&folders), None)
             .expect_err("it is absent")
             .to_string();
         assert!(told.contains("/nowhere/1/libabsent.so: No such file"), "{told}");
+        assert!(told.contains("libabsent.so: ") && told.contains("too short"), "{told}");
         assert!(told.contains("/nowhere/2/libabsent.so: No such file"), "{told}");
-        let told = find("absent", None).expect_err("there are no folders").to_string();
+        let told = load("absent", None, None)
+            .expect_err("there are no folders")
+            .to_string();
         assert!(told.contains("GFE_PLUGIN_PATH"), "{told}");
     }
 }

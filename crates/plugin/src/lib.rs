@@ -19,5 +19,5 @@ pub use crash::{guard_against_crashes, signal_name, unlink_on_crash};
 pub use dataset::PluginDataset;
 pub use decoder::{DecoderPlugin, Precision, Threads};
 pub use error::PluginError;
-pub use find::{PATH_VARIABLE, candidates, find};
+pub use find::{PATH_VARIABLE, candidates, load};
 pub use library::{DatasetListed, DecoderListed, Library, Version};

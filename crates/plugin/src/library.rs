@@ -10,8 +10,8 @@ use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Major and minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Library {
     datasets: Option<DatasetFactory>,
     /// Said FATAL: nothing of it may be called again.
     dead: AtomicBool,
+    /// Held during a call where one at a time is allowed.
+    turn: Mutex<()>,
 }
 
 impl fmt::Debug for Library {
@@ -118,6 +120,7 @@ impl Library {
             decoders,
             datasets,
             dead: AtomicBool::new(false),
+            turn: Mutex::new(()),
         }))
     }
 
@@ -199,6 +202,11 @@ impl Library {
 
     pub(crate) fn dataset_factory(&self) -> Option<&DatasetFactory> {
         self.datasets.as_ref()
+    }
+
+    /// What is held during a call where one at a time is allowed.
+    pub(crate) fn turn(&self) -> &Mutex<()> {
+        &self.turn
     }
 
     /// Whether it may still be called.

@@ -4,12 +4,13 @@
 //! A decoder's columns have the same bits at every width from two on, not at one: a single lane is therefore doubled. What
 //! the forward pass left at a lane's last point is kept, so that products there need no further pass.
 
+mod hessian;
+
 use crate::batch::{Batch, Engine};
 use crate::data::Data;
 use crate::origin::Origin;
 use crate::rate::Rate;
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::Mat;
 use gfe_model::{Cols, ColsMut, Decoder, Loss, Targets};
 use gfe_ode::{Curvature, Failure, Flow, FlowError, Lanewise, Point, Structure, Values, Work};
 
@@ -206,104 +207,6 @@ impl<'a> GradientFlow<'a> {
                 .zip(&origin.z)
                 .all(|(a, b)| a.to_bits() == b.to_bits())
         })
-    }
-
-    /// -alpha (J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds l''.
-    fn block(&mut self, b: usize, alpha: f64, block: &mut [f64]) {
-        let dim = self.z0.nrows();
-        let curvature = self.part.x_bar.col_as_slice(b);
-        for r in 0..dim {
-            for (x_dot, c) in self
-                .engine
-                .x_dot
-                .col_as_slice_mut(b * dim + r)
-                .iter_mut()
-                .zip(curvature)
-            {
-                *x_dot *= c.sqrt();
-            }
-        }
-        let rows = self.engine.x_dot.as_ref().subcols(b * dim, dim);
-        let mut to = ColsMut::from_column_major_slice_mut(block, dim, dim);
-        matmul(to.as_mut(), Accum::Replace, rows.transpose(), rows, -alpha, Par::Seq);
-        for r in 0..dim {
-            to[(r, r)] -= alpha * self.anchor;
-        }
-    }
-
-    /// The Gauss-Newton blocks of some columns; x and tape are in `part`, and x_bar holds l''.
-    fn gauss_newton(
-        &mut self,
-        at: &Point<'_>,
-        columns: std::ops::Range<usize>,
-        blocks: &mut [f64],
-        work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        let dim = self.z0.nrows();
-        let width = columns.len().max(2);
-        let known = columns.clone().all(|b| self.at_origin(at, b));
-        match self.origin {
-            Some(origin) if known => {
-                for b in 0..columns.len() {
-                    let to = self.engine.x_dot.as_mut().subcols_mut(b * dim, dim);
-                    { to }.copy_from(&origin.jacobian);
-                }
-            }
-            _ => {
-                columns.clone().for_each(|b| work[at.lanes[b]].jvps += dim as u32);
-                self.engine.tangents(&mut self.part, width)?;
-                self.keep_troubles(at, columns.clone());
-            }
-        }
-        for b in columns.clone() {
-            let alpha = self.rate.at(at.t[b]);
-            self.block(
-                b - columns.start,
-                alpha,
-                &mut blocks[b * dim * dim..(b + 1) * dim * dim],
-            );
-        }
-        Ok(())
-    }
-
-    /// Takes over why the decoder gave nothing for gathered columns.
-    fn keep_troubles(&mut self, at: &Point<'_>, columns: std::ops::Range<usize>) {
-        for b in columns.clone() {
-            if let Some(trouble) = self.part.trouble[b - columns.start].take() {
-                self.home.trouble[at.lanes[b]] = Some(trouble);
-            }
-        }
-    }
-
-    /// The exact blocks of some columns, a direction at a time.
-    fn exact(
-        &mut self,
-        at: &Point<'_>,
-        columns: std::ops::Range<usize>,
-        blocks: &mut [f64],
-        work: &mut [Work],
-    ) -> Result<(), FlowError> {
-        let dim = self.z0.nrows();
-        let width = columns.len().max(2);
-        for r in 0..dim {
-            self.part.z_dot.as_mut().subcols_mut(0, width).fill(0.0);
-            for b in 0..width {
-                self.part.z_dot[(r, b)] = 1.0;
-            }
-            self.engine
-                .curve(self.loss, &mut self.part, width, (Curvature::Exact, self.weighted))?;
-            self.keep_troubles(at, columns.clone());
-            for b in columns.clone() {
-                let alpha = self.rate.at(at.t[b]);
-                let to = &mut blocks[b * dim * dim + r * dim..b * dim * dim + (r + 1) * dim];
-                let from = self.part.z_bar.col_as_slice(b - columns.start);
-                to.iter_mut().zip(from).for_each(|(to, h)| *to = -alpha * h);
-                to[r] -= alpha * self.anchor;
-                work[at.lanes[b]].jvps += 1;
-                work[at.lanes[b]].hvps += 1;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,115 @@
+//! The flags of `gfe encode`, and the settings that they come to.
+
+use crate::error::CliError;
+use crate::flags::MethodFlags;
+use crate::settings::Settings;
+use clap::Args;
+use std::path::PathBuf;
+
+/// A setting is taken from its flag, else --set, else the run file, else what the model file records of its training,
+/// else the default.
+#[derive(Args)]
+#[command(allow_negative_numbers = true)]
+pub struct Arguments {
+    /// Input: FILE.h5, FILE.h5:/DATASET or plugin:NAME?key=value&key=value; the first axis counts samples.
+    pub(super) input: Option<String>,
+    /// Weights: a safetensors file with the decoder's architecture in the metadata.
+    #[arg(short, long)]
+    pub(super) model: Option<String>,
+    /// Decoder plugin: a library by its path, or by a name in the folders of GFE_PLUGIN_PATH. Default: what the model file
+    /// says.
+    #[arg(long)]
+    pub(super) decoder: Option<String>,
+    /// The decoder plugin's configuration: JSON, or the path of a JSON file.
+    #[arg(long, value_name = "JSON")]
+    pub(super) decoder_config: Option<String>,
+    /// Output file.
+    #[arg(short, long)]
+    pub(super) output: Option<String>,
+    /// Run file (TOML) with the sections `method` and `encode`.
+    #[arg(short, long)]
+    pub(super) config: Option<PathBuf>,
+    /// A setting by its key in the run file; may be repeated. VALUE is TOML or a bare text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    #[command(flatten)]
+    pub(super) method: MethodFlags,
+    /// Rows A..B of the input, B excluded. Default: all.
+    #[arg(long)]
+    pub(super) rows: Option<String>,
+    /// ptc: start at the linear regression of codes on data that the model file holds; the horizon stays tied to z0.
+    #[arg(long)]
+    pub(super) warm_start: bool,
+    /// Write D(z) too: values as the decoder was fitted to, the input times its scale.
+    #[arg(long)]
+    pub(super) reconstruction: bool,
+    /// Write time, loss and gradient norm of every accepted step too.
+    #[arg(long)]
+    pub(super) trace: bool,
+    /// Write latents, loss and gradient norm at these times up to each row's end, as in --trace-at 0,10,100; not ptc, whose
+    /// steps lead to the end alone.
+    #[arg(long, value_name = "T,T,...", value_delimiter = ',', conflicts_with = "trace")]
+    pub(super) trace_at: Vec<f64>,
+    /// Pass a dataset with one value per sample through, such as labels; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) keep: Vec<String>,
+    /// What is known of each sample and enters the decoder: a dataset beside the input, or FILE.h5:/DATASET; may be repeated.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) context: Vec<String>,
+    /// Standard errors of the values: a dataset beside the input with one per sample or per value, FILE.h5:/DATASET, or a
+    /// number. With them the loss of values is gaussian by default.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) sigma: Option<String>,
+    /// Starts of each sample, of which the lowest end is taken: the decoder's guesses, or z0 and points scattered about it.
+    /// Default: 1.
+    #[arg(long, value_name = "K")]
+    pub(super) starts: Option<u32>,
+    /// Write error bars too: the Laplace approximation; gaussian and poisson losses.
+    #[arg(long)]
+    pub(super) uncertainty: bool,
+    /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
+    #[arg(long)]
+    pub(super) fail_above: Option<f64>,
+    /// Print the summary as one JSON object on stdout.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Overwrite the output file.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+impl Arguments {
+    pub(super) fn settings(&self) -> Result<Settings, CliError> {
+        let mut settings = Settings::default();
+        if let Some(path) = &self.config {
+            settings.read(path)?;
+        }
+        for text in &self.set {
+            settings.set(text, &["method", "encode"])?;
+        }
+        self.method.put(&mut settings);
+        settings.flag("encode.input", self.input.clone());
+        settings.flag("encode.model", self.model.clone());
+        settings.flag("encode.output", self.output.clone());
+        settings.flag("encode.rows", self.rows.clone());
+        settings.flag("encode.warm_start", self.warm_start.then_some(true));
+        settings.flag("encode.reconstruction", self.reconstruction.then_some(true));
+        settings.flag("encode.trace", self.trace.then_some(true));
+        settings.flag(
+            "encode.trace_at",
+            (!self.trace_at.is_empty()).then(|| self.trace_at.clone()),
+        );
+        settings.flag("encode.keep", (!self.keep.is_empty()).then(|| self.keep.clone()));
+        settings.flag("decoder.plugin", self.decoder.clone());
+        settings.flag("decoder.config", self.decoder_config.clone());
+        settings.flag(
+            "encode.context",
+            (!self.context.is_empty()).then(|| self.context.clone()),
+        );
+        settings.flag("encode.sigma", self.sigma.clone());
+        settings.flag("encode.starts", self.starts);
+        settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
+        settings.flag("encode.fail_above", self.fail_above);
+        Ok(settings)
+    }
+}

@@ -1,0 +1,165 @@
+//! What an encoding needs, opened and checked before anything is computed.
+
+use super::arguments::Arguments;
+use crate::error::CliError;
+use crate::input::Input;
+use crate::known::Known;
+use crate::method::Method;
+use crate::model::{Model, PluginChoice};
+use crate::settings::Settings;
+use crate::z0::Z0;
+use crate::{output, rows};
+use gfe_encode::{Begin, WarmStart};
+use gfe_io::Coordinate;
+use gfe_model::{Decoder, LossKind};
+use gfe_ode::Curvature;
+use std::path::{Path, PathBuf};
+
+/// What an encoding needs, opened and checked.
+pub(super) struct Job {
+    pub(super) model: Model,
+    pub(super) method: Method,
+    pub(super) input: Input,
+    pub(super) known: Known,
+    pub(super) begin: Begin,
+    pub(super) starts: usize,
+    pub(super) uncertainty: Option<Curvature>,
+    pub(super) rows: std::ops::Range<usize>,
+    pub(super) z0: Z0,
+    pub(super) warm_start: Option<WarmStart>,
+    pub(super) output: PathBuf,
+    pub(super) reconstruction: bool,
+    pub(super) trace: bool,
+    pub(super) trace_at: Vec<f64>,
+    pub(super) keep: Vec<Coordinate>,
+    pub(super) fail_above: f64,
+}
+
+impl Job {
+    pub(super) fn new(arguments: &Arguments) -> Result<Job, CliError> {
+        let mut settings = arguments.settings()?;
+        let input: String = settings.need(
+            "encode.input",
+            "name an HDF5 file, as in gfe encode data.h5:/images ...",
+        )?;
+        let path: Option<PathBuf> = settings.get("encode.model")?;
+        let output: PathBuf = settings.need("encode.output", "name the output file with -o")?;
+        let model = Model::read(path.as_deref(), &PluginChoice::new(&settings)?)?;
+        if let Some(training) = &model.training {
+            settings.defaults(training)?;
+        }
+        settings.check()?;
+        let warm_start = match settings.get("encode.warm_start")? {
+            Some(true) => Some(model.warm_start(path.as_deref())?),
+            _ => None,
+        };
+        let input = Input::open(&input, scale(&settings)?)?;
+        let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
+        if values != shape.data {
+            return Err(CliError::Width {
+                input: input.name(),
+                found: values,
+                expected: shape.data,
+            });
+        }
+        let context: Vec<String> = settings.get("encode.context")?.unwrap_or_default();
+        let sigma: Option<String> = text_of(&settings, "encode.sigma")?;
+        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let default = match model.output().loss() {
+            LossKind::Mse if known.has_sigma() => LossKind::Gaussian,
+            other => other,
+        };
+        let decoder = model.architecture.decoder();
+        let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
+        let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
+        let guesses = decoder.guess().is_some() && (starts > 1 || method.starts_at_zeros_by_default());
+        let uncertainty = uncertainty(&settings, decoder, method.loss())?;
+        let trace = settings.get("encode.trace")?.unwrap_or(false);
+        let trace_at = trace_at(&settings, &method)?;
+        if trace && !trace_at.is_empty() {
+            let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
+            return Err(CliError::Usage(text.into()));
+        }
+        let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..=1.0).contains(&number), "between 0 and 1");
+        let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
+        let job = Job {
+            rows: rows::of(&settings, "encode.rows", samples)?,
+            z0: method.z0(samples, shape.latent)?,
+            warm_start,
+            known,
+            begin: if guesses { Begin::Guess } else { Begin::Z0 },
+            starts,
+            uncertainty,
+            reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
+            trace,
+            trace_at,
+            keep: keep
+                .iter()
+                .map(|name| input.coordinate(name))
+                .collect::<Result<_, _>>()?,
+            fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
+            model,
+            method,
+            input,
+            output,
+        };
+        let inputs: Vec<&Path> = job.input.file().into_iter().chain(path.as_deref()).collect();
+        output::check(&job.output, arguments.force, &inputs)?;
+        Ok(job)
+    }
+}
+
+/// Times at which states are asked for: ascending, within the horizon.
+fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> {
+    let times: Vec<f64> = settings.get("encode.trace_at")?.unwrap_or_default();
+    if !times.is_empty() && method.anchors() {
+        let text = "`trace_at` asks for times on the way, and ptc has none: its steps lead to the end alone; take another solver";
+        return Err(CliError::Usage(text.into()));
+    }
+    let ascending = times.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || times.iter().any(|t| !(0.0..=method.t_end()).contains(t)) {
+        let text = format!(
+            "`trace_at` is {times:?}: times must ascend and lie between 0 and t_end, {}",
+            method.t_end()
+        );
+        return Err(CliError::Usage(text));
+    }
+    Ok(times)
+}
+
+/// The factor of every input value, where one was named.
+pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
+    let good: (fn(f64) -> bool, &str) = (|number| number.is_finite() && number != 0.0, "finite and not 0");
+    let scale = settings.number("method.scale", f64::NAN, good)?;
+    Ok(scale.is_finite().then_some(scale))
+}
+
+/// With which Hessian error bars are made, if they are asked for: exact where the decoder has second-order products.
+fn uncertainty(settings: &Settings, decoder: &dyn Decoder, loss: LossKind) -> Result<Option<Curvature>, CliError> {
+    if settings.get("encode.uncertainty")? != Some(true) {
+        return Ok(None);
+    }
+    if !matches!(loss, LossKind::Gaussian | LossKind::Poisson) {
+        let text = format!(
+            "`uncertainty` needs a likelihood, and the loss is {}",
+            loss.loss().name()
+        );
+        return Err(CliError::Usage(format!(
+            "{text}: give the errors of the values by --sigma, or take loss poisson"
+        )));
+    }
+    if decoder.tangent().is_none() {
+        let text = "`uncertainty` needs Jacobian-vector products, and this decoder has none: leave it out";
+        return Err(CliError::Usage(text.into()));
+    }
+    Ok(Some(match decoder.second_order() {
+        Some(_) => Curvature::Exact,
+        None => Curvature::GaussNewton,
+    }))
+}
+
+/// A text, or a number as one.
+pub fn text_of(settings: &Settings, name: &'static str) -> Result<Option<String>, CliError> {
+    let value: Option<toml::Value> = settings.get(name)?;
+    Ok(value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+}

@@ -1,0 +1,155 @@
+//! What is written: the layout, the notes, and rows from records.
+
+use super::job::Job;
+use crate::method::hessian_name;
+use crate::summary::Summary;
+use faer::Mat;
+use gfe_encode::{Begin, Encoded, Record};
+use gfe_io::{EncodedLayout, EncodedRow, NamedLatent, TracePoint, params_sha256};
+use gfe_model::Latent;
+use gfe_ode::Status;
+use serde_json::{Value, json};
+
+impl Job {
+    pub(super) fn layout(&self) -> EncodedLayout {
+        EncodedLayout {
+            samples: self.rows.len(),
+            latent: self.model.shape().latent,
+            axes: self.input.axes(),
+            reconstruction: self.reconstruction,
+            z0: self.z0.constant(),
+            latents: self
+                .model
+                .architecture
+                .decoder()
+                .latents()
+                .iter()
+                .map(|latent| NamedLatent {
+                    name: latent.name.clone(),
+                    unit: latent.unit.clone(),
+                })
+                .collect(),
+            uncertainty: self.uncertainty.is_some(),
+            starts: self.starts > 1,
+            trace: self.trace || !self.trace_at.is_empty(),
+            trace_z: !self.trace_at.is_empty(),
+            keep: self.keep.clone(),
+            statuses: Status::ALL
+                .iter()
+                .map(|status| (*status as i8, status.name().to_owned()))
+                .collect(),
+            attributes: vec![(
+                "title".into(),
+                format!("Gradient-flow encoding of {}", self.input.name()),
+            )],
+        }
+    }
+
+    /// How the output came about; `rows_sha256` is of the data as they were read.
+    pub(super) fn notes(&self, rows_sha256: &str, summary: &Summary) -> Vec<(String, String)> {
+        let mut config = self.method.json();
+        config["scale"] = json!(self.input.scale());
+        if self.warm_start.is_some() {
+            config["warm_start"] = json!(true);
+        }
+        if self.begin == Begin::Guess {
+            config["begin"] = json!("guess");
+        }
+        if self.starts > 1 {
+            config["starts"] = json!(self.starts);
+        }
+        if let Some(curvature) = self.uncertainty {
+            config["uncertainty"] = json!(hessian_name(curvature));
+        }
+        let mut from = self.input.json();
+        from["rows"] = json!([self.rows.start, self.rows.end]);
+        from["rows_sha256"] = json!(rows_sha256);
+        let architecture = &self.model.architecture;
+        let mut decoder = architecture.notes();
+        decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        let latents: Vec<Value> = architecture
+            .decoder()
+            .latents()
+            .iter()
+            .map(|latent| {
+                let bound = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
+                json!({"name": latent.name, "unit": latent.unit, "lower": bound(latent.lower), "upper": bound(latent.upper),
+                    "transform": latent.transform.name(), "scale": latent.scale, "default": latent.default})
+            })
+            .collect();
+        if !latents.is_empty() {
+            decoder["latents"] = json!(latents);
+        }
+        let environment = json!({"gfe": env!("CARGO_PKG_VERSION"), "hdf5": gfe_io::hdf5_version(),
+            "threads": self.method.threads(), "lanes": self.method.lanes()});
+        let note = |name: &str, value: Value| (name.to_owned(), value.to_string());
+        vec![
+            note("config", config),
+            note("input", from),
+            note("decoder", decoder),
+            note("environment", environment),
+            note("shared_work", summary.shared_json()),
+            note("messages", summary.messages_json()),
+        ]
+    }
+}
+
+/// Codes in physical units, and their standard errors: those of z times |dp/du|.
+pub(super) struct Physical {
+    pub(super) z: Mat<f64>,
+    pub(super) std: Mat<f64>,
+}
+
+impl Physical {
+    pub(super) fn of(latents: &[Latent], encoded: &Encoded) -> Option<Physical> {
+        if latents.is_empty() {
+            return None;
+        }
+        let (d, n) = (encoded.z.nrows(), encoded.z.ncols());
+        let at = |r: usize, b: usize| latents[r].physical(encoded.z[(r, b)]);
+        let bars = encoded.uncertainty.as_ref();
+        Some(Physical {
+            z: Mat::from_fn(d, n, |r, b| at(r, b)[0]),
+            std: Mat::from_fn(d, n, |r, b| {
+                bars.map_or(f64::NAN, |bars| bars.z_std[(r, b)] * at(r, b)[1].abs())
+            }),
+        })
+    }
+}
+
+pub(super) fn trace_of(record: &Record) -> Vec<TracePoint> {
+    let steps = record.trace.iter();
+    steps
+        .map(|point| TracePoint {
+            t: point.step.t,
+            loss: point.step.loss,
+            grad_norm: point.step.grad_norm,
+            z: point.z.clone(),
+        })
+        .collect()
+}
+
+pub(super) fn row_of(record: &Record, row: usize) -> EncodedRow {
+    EncodedRow {
+        sample: row as i64,
+        status: record.status as i8,
+        loss: record.loss,
+        loss_initial: record.loss_initial,
+        grad_norm: record.grad_norm,
+        edm: record.edm,
+        chi2: record.chi2,
+        n_valid: record.n_valid,
+        t: record.t,
+        start: record.start,
+        minima: record.minima,
+        steps: record.work.steps,
+        rejected: record.work.rejected,
+        forced: record.work.forced,
+        evaluations: record.work.evaluations,
+        vjps: record.work.vjps,
+        jvps: record.work.jvps,
+        hvps: record.work.hvps,
+        jacobians: record.work.jacobians,
+        factorizations: record.work.factorizations,
+    }
+}
