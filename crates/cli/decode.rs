@@ -1,7 +1,7 @@
 //! `gfe decode`: x = D(z) of a file of codes.
 
 use crate::error::CliError;
-use crate::input::Input;
+use crate::input::{Input, file_of};
 use crate::known::Known;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
@@ -19,7 +19,7 @@ const BLOCK_BYTES: usize = 4 << 20;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Codes: a file written by `gfe encode`, or FILE.h5:/DATASET with a code per row.
+    /// Codes: a file written by `gfe encode`, or FILE.h5:/DATASET or plugin:NAME?key=value with a code per row.
     codes: String,
     /// Decoder: a safetensors file with its architecture in the metadata.
     #[arg(short, long)]
@@ -55,14 +55,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     settings.flag("decoder.config", arguments.decoder_config.clone());
     let model = Model::read(arguments.model.as_deref(), &PluginChoice::new(&settings)?)?;
     let shape = model.shape();
-    let mut path = InputPath::parse(&arguments.codes);
-    let inputs: Vec<&Path> = arguments.model.as_deref().into_iter().chain([&*path.file]).collect();
+    let file = file_of(&arguments.codes);
+    let inputs: Vec<&Path> = [&arguments.model, &file]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
     output::check(&arguments.output, arguments.force, &inputs)?;
-    let encoded = EncodedFile::open(&path.file);
-    if path.dataset.is_none() && encoded.is_ok() {
-        path.dataset = Some("/z".to_owned());
+    let encoded = file.and_then(|file| EncodedFile::open(&file).ok());
+    let mut name = arguments.codes.clone();
+    if encoded.is_some() && InputPath::parse(&name).dataset.is_none() {
+        name += ":/z";
     }
-    let mut codes = Input::open(&path.to_string(), Some(1.0))?;
+    let mut codes = Input::open(&name, Some(1.0))?;
     let (samples, values) = (codes.shape().samples, codes.shape().values());
     if values != shape.latent {
         let text = format!(
@@ -78,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         .rows
         .as_deref()
         .map_or(Ok(0..samples), |text| rows::parse(text, samples))?;
-    let encoded = encoded.ok().filter(|file| file.samples() == samples);
+    let encoded = encoded.filter(|file| file.samples() == samples);
     let axes = axes(encoded.as_ref(), shape.data);
     let mut known = Known::open(&codes, &arguments.context, None, shape.context)?;
     let title = format!("Decoded from {}", codes.name());
@@ -106,7 +111,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         bar.inc(ids.len() as u64);
     }
     bar.finish_and_clear();
-    let from = json!({"path": path.file, "dataset": path.dataset, "rows": [range.start, range.end]});
+    let mut from = codes.json();
+    from["rows"] = json!([range.start, range.end]);
     let mut decoder = model.architecture.notes();
     decoder["params_sha256"] = json!(params_sha256(&model.params));
     let mut notes = vec![

@@ -1,14 +1,13 @@
 //! `gfe plot reconstructions`: data above their reconstructions, as images or as curves.
 
 use crate::error::CliError;
+use crate::input::{Input, file_of};
 use crate::{output, rows};
 use clap::Args;
-use faer::Mat;
-use gfe_io::{EncodedFile, H5Input, InputPath, IoError, write_whole};
-use gfe_model::{DatasetSource, TargetsMut};
+use gfe_io::{EncodedFile, IoError, write_whole};
 use plotters::prelude::*;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Width of the figure in pixels, at least.
@@ -22,7 +21,7 @@ const ACROSS: usize = 12;
 pub struct Arguments {
     /// A file written by `gfe encode --reconstruction` or `gfe decode`.
     encoded: PathBuf,
-    /// The data that were encoded: FILE.h5 or FILE.h5:/DATASET.
+    /// The data that were encoded: FILE.h5, FILE.h5:/DATASET or plugin:NAME?key=value&key=value.
     #[arg(long)]
     input: String,
     /// Figure to write, FILE.png.
@@ -60,8 +59,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             "the figure must be named FILE.png, and --count be 1 or more".into(),
         ));
     }
-    let input = InputPath::parse(&arguments.input).file;
-    output::check(&arguments.output, arguments.force, &[&arguments.encoded, &input])?;
+    let input = file_of(&arguments.input);
+    let inputs: Vec<&Path> = input.as_deref().into_iter().chain([&*arguments.encoded]).collect();
+    output::check(&arguments.output, arguments.force, &inputs)?;
     let pairs = read(arguments)?;
     let (width, height, pixels) = match image_size(&pairs.lens) {
         Some(size) => images(&pairs, size)?,
@@ -86,13 +86,13 @@ fn read(arguments: &Arguments) -> Result<Pairs, CliError> {
     }
     let note = file.note("input");
     let recorded = note.as_ref().and_then(|note| note.get("scale")).and_then(Value::as_f64);
-    let mut input = H5Input::open(&InputPath::parse(&arguments.input), arguments.scale.or(recorded))?;
+    let mut input = Input::open(&arguments.input, arguments.scale.or(recorded))?;
     let lens: Vec<usize> = file.axes("reconstruction")?.iter().map(|axis| axis.dim.len).collect();
     let (samples, values) = (input.shape().samples, input.shape().values());
     if lens.iter().product::<usize>() != values {
         let found = format!(
             "{} has {values} values per sample, the reconstructions have {lens:?}",
-            input.path()
+            input.name()
         );
         return Err(CliError::BadData(format!("{found}: name the data that were encoded")));
     }
@@ -111,11 +111,10 @@ fn read(arguments: &Arguments) -> Result<Pairs, CliError> {
         let sample = file.read("sample", row..row + 1)?[0];
         let known = sample >= 0.0 && (sample as usize) < samples;
         if !known {
-            let text = format!("row {row} is sample {sample}, but {} has {samples}", input.path());
+            let text = format!("row {row} is sample {sample}, but {} has {samples}", input.name());
             return Err(CliError::BadData(format!("{text}: name the data that were encoded")));
         }
-        let mut y = Mat::zeros(values, 1);
-        input.read(&[sample as usize], TargetsMut { y: y.as_mut(), w: None })?;
+        let y = input.matrix(&[sample as usize])?;
         pairs.data.push(y.col_as_slice(0).to_vec());
         pairs.decoded.push(file.read("reconstruction", row..row + 1)?);
     }

@@ -1,17 +1,16 @@
 //! Where integrations start.
 
 use crate::error::CliError;
+use crate::input::Input;
 use faer::Mat;
 use gfe_encode::Start;
-use gfe_io::{H5Input, InputPath};
-use gfe_model::{DatasetSource, TargetsMut};
 
 /// Initial latents by row.
 pub enum Z0 {
     /// By a rule.
     Rule(Start),
     /// From a file.
-    File(Box<H5Input>),
+    File(Box<Input>),
 }
 
 impl Z0 {
@@ -25,8 +24,8 @@ impl Z0 {
         match text {
             "zeros" => Ok(Z0::Rule(Start::Fill(0.0))),
             "uniform" => Ok(Z0::Rule(Start::Uniform { seed })),
-            path if path.contains(":/") => {
-                let input = H5Input::open(&InputPath::parse(path), Some(1.0))?;
+            path if path.contains(":/") || path.starts_with("plugin:") => {
+                let input = Input::open(path, Some(1.0))?;
                 let (rows, values) = (input.shape().samples, input.shape().values());
                 if (rows, values) == (samples, latent) {
                     return Ok(Z0::File(Box::new(input)));
@@ -59,13 +58,7 @@ impl Z0 {
                     start.write(row, z0.col_as_slice_mut(column));
                 }
             }
-            Z0::File(input) => input.read(
-                rows,
-                TargetsMut {
-                    y: z0.as_mut(),
-                    w: None,
-                },
-            )?,
+            Z0::File(input) => input.read(rows, z0.as_mut(), None)?,
         }
         Ok(z0)
     }
