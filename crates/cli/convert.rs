@@ -10,6 +10,9 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Up to here every integer is a double.
+const EXACT: f64 = (1u64 << 53) as f64;
+
 /// Bytes of data in a block.
 const BLOCK_BYTES: usize = 4 << 20;
 
@@ -41,6 +44,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         .rows
         .as_deref()
         .map_or(Ok(0..samples), |text| rows::parse(text, samples))?;
+    if input.weighted() {
+        eprintln!(
+            "{}: its weights are left out: name it as the input of gfe encode itself to use them",
+            input.name()
+        );
+    }
     let title = format!("Data of {}", input.name());
     let extent = (range.len(), &input.axes()[..]);
     let mut writer = DataWriter::create(&arguments.output, extent, input.element(), &title)?;
@@ -51,6 +60,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     for first in range.clone().step_by(size) {
         let ids: Vec<usize> = (first..range.end.min(first + size)).collect();
         let y = input.matrix(&ids)?;
+        let integers = input.stores_long_integers();
+        if integers
+            && y.col_iter()
+                .any(|column| column.iter().any(|value| value.abs() > EXACT))
+        {
+            let text = format!("{} has integers beyond 2^53, which do not fit a double", input.name());
+            return Err(CliError::BadData(format!("{text}: copy it with h5copy instead")));
+        }
         hash.push(y.as_ref());
         writer.write(y.as_ref())?;
         bar.inc(ids.len() as u64);

@@ -10,6 +10,8 @@ use clap::Args;
 use faer::{Mat, MatRef};
 use gfe_io::{DecodedWriter, EncodedFile, InputPath, params_sha256};
 use gfe_model::{At, Axis, DecodeError, Decoder, Dim, Loss, LossKind};
+use gfe_ode::FlowError;
+use gfe_plugin::unlink_on_crash;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,14 +92,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let mut writer = DecodedWriter::create(&arguments.output, range.len(), &axes, &title)?;
     let decoder = (model.architecture.opener())();
     let loss = loss(&model)?;
+    unlink_on_crash(Some(writer.temporary()));
     let bar = progress::bar(range.len() as u64, "samples");
+    let mut failed = 0;
     let size = (BLOCK_BYTES / (8 * shape.data)).clamp(16, 4096);
     for first in range.clone().step_by(size) {
         let block = first..range.end.min(first + size);
         let ids: Vec<usize> = block.clone().collect();
         let z = codes.matrix(&ids)?;
         let context = known.context(&ids)?;
-        let mut x = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
+        let (mut x, failures) = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
+        failed += failures;
         for b in 0..ids.len() {
             x.col_as_slice_mut(b)
                 .iter_mut()
@@ -123,8 +128,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let input = encoded.as_ref().and_then(|file| file.note("input"));
     notes.extend(input.map(|input| ("input".to_owned(), input.to_string())));
     writer.finish(&notes)?;
+    unlink_on_crash(None);
+    if failed > 0 {
+        eprintln!("{failed} codes could not be decoded: their values are NaN");
+    }
     if arguments.json {
-        output::say(&json!({"samples": range.len(), "output": arguments.output}).to_string())?;
+        output::say(&json!({"samples": range.len(), "failed": failed, "output": arguments.output}).to_string())?;
     } else {
         eprintln!("{}: {} samples decoded", arguments.output.display(), range.len());
     }
@@ -174,13 +183,46 @@ fn axes(encoded: Option<&EncodedFile>, values: usize) -> Vec<Axis> {
     known.filter(fits).unwrap_or_else(flat)
 }
 
-/// D(z) as the decoder gives it; NaN where z is.
+/// D(z) as the decoder gives it, and how many codes it failed at; NaN there, and where z is.
+///
+/// Where it fails as a whole it is asked again code by code: only those that fail then are affected.
 pub fn decoded(
     decoder: &dyn Decoder,
     params: &[f64],
     z: MatRef<'_, f64>,
     context: Option<MatRef<'_, f64>>,
-) -> Result<Mat<f64>, CliError> {
+) -> Result<(Mat<f64>, usize), CliError> {
+    let count = z.ncols();
+    let mut failed = 0;
+    let mut x = match forward(decoder, params, z, context)? {
+        Ok(x) => x,
+        Err(_) => {
+            let mut x = Mat::full(decoder.shape().data, count, f64::NAN);
+            for b in 0..count {
+                let context = context.map(|context| context.subcols(b, 1));
+                match forward(decoder, params, z.subcols(b, 1), context)? {
+                    Ok(one) => x.as_mut().col_mut(b).copy_from(one.col(0)),
+                    Err(_) => failed += 1,
+                }
+            }
+            x
+        }
+    };
+    for b in 0..count {
+        if z.col(b).iter().any(|value| value.is_nan()) {
+            x.col_as_slice_mut(b).fill(f64::NAN);
+        }
+    }
+    Ok((x, failed))
+}
+
+/// D(z), or why the decoder gives nothing; one that breaks down ends the program.
+fn forward(
+    decoder: &dyn Decoder,
+    params: &[f64],
+    z: MatRef<'_, f64>,
+    context: Option<MatRef<'_, f64>>,
+) -> Result<Result<Mat<f64>, DecodeError>, CliError> {
     let (shape, count) = (decoder.shape(), z.ncols());
     // A decoder's column has other bits alone: a single code is doubled.
     let width = count.max(2);
@@ -196,13 +238,9 @@ pub fn decoded(
         context: context.as_ref(),
     };
     let mut scratch = vec![0.0; decoder.scratch_len(width)];
-    decoder
-        .forward(at, x.as_mut(), tape.as_mut(), &mut scratch)
-        .map_err(|error: DecodeError| CliError::Decoder(error.to_string()))?;
-    for b in 0..count {
-        if z.col_as_slice(b).iter().any(|value| value.is_nan()) {
-            x.col_as_slice_mut(b).fill(f64::NAN);
-        }
+    match decoder.forward(at, x.as_mut(), tape.as_mut(), &mut scratch) {
+        Ok(()) => Ok(Ok(x.as_ref().subcols(0, count).to_owned())),
+        Err(error @ DecodeError::Fatal(_)) => Err(CliError::Flow(FlowError(error.to_string()))),
+        Err(error) => Ok(Err(error)),
     }
-    Ok(x.as_ref().subcols(0, count).to_owned())
 }

@@ -40,21 +40,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         )));
     };
     let decoder = (model.architecture.opener())();
-    let found = decoded(&*decoder, &model.params, z.as_ref(), None)?;
+    let (found, _) = decoded(&*decoder, &model.params, z.as_ref(), None)?;
+    // A NaN is never lost among larger differences.
+    let worse = |most: f64, error: f64| if most.is_nan() || error <= most { most } else { error };
     let mut worst = 0.0_f64;
     for b in 0..x.ncols() {
-        let size = x
-            .col_as_slice(b)
-            .iter()
-            .fold(0.0, |most: f64, value| most.max(value.abs()));
+        let size = x.col_as_slice(b).iter().map(|value| value.abs()).fold(0.0, worse);
         let differences = x
             .col_as_slice(b)
             .iter()
             .zip(found.col_as_slice(b))
             .map(|(a, b)| (a - b).abs());
-        let most = differences.fold(0.0, |most: f64, d| if d <= most { most } else { d });
-        let relative = if most == 0.0 { 0.0 } else { most / size };
-        worst = if relative <= worst { worst } else { relative };
+        let most = differences.fold(0.0, worse);
+        worst = worse(worst, if most == 0.0 { 0.0 } else { most / size });
     }
     let same = worst <= arguments.tolerance;
     if arguments.json {

@@ -87,6 +87,11 @@ impl Input {
         self.source().element()
     }
 
+    /// Whether the stored values are integers that a double may not hold.
+    pub fn stores_long_integers(&self) -> bool {
+        matches!(self, Input::H5(input) if input.dtype().ends_with("int64"))
+    }
+
     /// Whether the values come with weights of their own.
     pub fn weighted(&self) -> bool {
         self.source().weighted()
@@ -150,15 +155,26 @@ impl Input {
         }
     }
 
-    /// Reads samples into columns, times the factor; their weights too where `w` is given.
-    pub fn read(&mut self, ids: &[usize], mut y: ColsMut<'_>, w: Option<ColsMut<'_>>) -> Result<(), CliError> {
+    /// Reads samples into columns, times the factor; their weights too where `w` is given, over the factor's square: they are
+    /// 1/sigma^2 of the values.
+    pub fn read(&mut self, ids: &[usize], mut y: ColsMut<'_>, mut w: Option<ColsMut<'_>>) -> Result<(), CliError> {
         match self {
             Input::H5(input) => input.read(ids, TargetsMut { y, w })?,
             Input::Plugin { source, scale, .. } => {
-                source.read(ids, TargetsMut { y: y.as_mut(), w })?;
+                let to = TargetsMut {
+                    y: y.as_mut(),
+                    w: w.as_mut().map(|w| w.as_mut()),
+                };
+                source.read(ids, to)?;
+                let times = |mut of: ColsMut<'_>, factor: f64| {
+                    for b in 0..of.ncols() {
+                        of.as_mut().col_mut(b).iter_mut().for_each(|value| *value *= factor);
+                    }
+                };
                 if *scale != 1.0 {
-                    for b in 0..y.ncols() {
-                        y.as_mut().col_mut(b).iter_mut().for_each(|value| *value *= *scale);
+                    times(y, *scale);
+                    if let Some(w) = w.filter(|_| source.weighted()) {
+                        times(w, scale.powi(-2));
                     }
                 }
             }

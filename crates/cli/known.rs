@@ -87,7 +87,7 @@ impl Known {
 
     /// Whether errors are known, so that a sum of squares is a likelihood.
     pub fn has_sigma(&self) -> bool {
-        self.sigma.is_some()
+        self.sigma.is_some() || self.weighted
     }
 
     /// Whether the data are to be read with weights.

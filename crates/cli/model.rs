@@ -83,6 +83,10 @@ impl Architecture {
         let id = id.unwrap_or("dense").to_owned();
         let name = match (&choice.name, id.as_str()) {
             (None, "dense") => {
+                if choice.config.is_some() || choice.sha256.is_some() {
+                    let text = "`config` and `sha256` belong to a decoder plugin: name it with --decoder";
+                    return Err(CliError::Usage(text.into()));
+                }
                 let config = recorded.ok_or_else(|| {
                     let how = "name a model file with -m, or a decoder plugin with --decoder";
                     CliError::Usage(format!("`model` is missing: {how}"))

@@ -78,10 +78,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     settings.check()?;
     let architecture = architecture(&settings)?;
     let decoder = architecture.decoder();
-    let path: String = settings.need(
-        "data.input",
-        "name the training data, as in input = \"data.h5:/images\"",
-    )?;
     let sigma = text_of(&settings, "data.sigma")?;
     let default = match decoder.output().loss() {
         LossKind::Mse if sigma.is_some() => LossKind::Gaussian,
@@ -99,6 +95,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         seed,
         validate_every: settings.count("train.validate_every", 1, (1, 1 << 30))? as u32,
     };
+    let path: String = settings.need(
+        "data.input",
+        "name the training data, as in input = \"data.h5:/images\"",
+    )?;
     let mut input = Input::open(&path, scale(&settings)?)?;
     let inputs: Vec<&Path> = input.file().into_iter().chain([&*arguments.config]).collect();
     output::check(&arguments.output, arguments.force, &inputs)?;
@@ -113,7 +113,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     })?;
     params.resize(count, 0.0);
     let trainable = decoder.trainable().ok_or(gfe_encode::train::TrainError::NotTrainable)?;
-    trainable.init(seed, &mut params);
+    trainable
+        .init(seed, &mut params)
+        .map_err(|error| CliError::Decoder(error.to_string()))?;
 
     let (start, mut last) = (Instant::now(), None);
     let images = training.y.ncols() as u64 * u64::from(how.epochs);

@@ -4,9 +4,9 @@
     python compare_torch.py --full /tmp/full       both CIFAR-10 decoders at full size
     python compare_torch.py --time                 seconds of PyTorch for them, one thread
 
-Every file is a model file written by datasets/gfe_export.py, with these tensors beside the weights: gfe.test.z and
-gfe.test.x, the directions z_dot, x_bar and x_bar_dot, and x_dot = J z_dot, z_bar = J^T x_bar, z_bar_dot (the derivative of
-z_bar along z_dot and x_bar_dot), and params_bar.NAME and params_bar_dot.NAME for every weight.
+Every file is a model file written by datasets/gfe_export.py, with more tensors gfe.test.*: the directions z_dot, x_bar and
+x_bar_dot, and x_dot = J z_dot, z_bar = J^T x_bar, z_bar_dot (the derivative of z_bar along z_dot and x_bar_dot), and
+params_bar.NAME and params_bar_dot.NAME for every weight.
 """
 
 import argparse
@@ -107,10 +107,10 @@ def write(name, module, dtype, folder):
     (z_bar, params_bar), (z_bar_dot, params_bar_dot) = jvp(
         lambda z, x_bar: bars(module, z, x_bar), (z, x_bar), (z_dot, x_bar_dot))
     tensors = dict(module.state_dict()) | {
-        "gfe.test.z": z, "gfe.test.x": x, "z_dot": z_dot, "x_bar": x_bar, "x_bar_dot": x_bar_dot, "x_dot": x_dot,
-        "z_bar": z_bar, "z_bar_dot": z_bar_dot}
-    tensors |= {f"params_bar.{name}": bar for name, bar in params_bar.items()}
-    tensors |= {f"params_bar_dot.{name}": bar for name, bar in params_bar_dot.items()}
+        "gfe.test.z": z, "gfe.test.x": x, "gfe.test.z_dot": z_dot, "gfe.test.x_bar": x_bar,
+        "gfe.test.x_bar_dot": x_bar_dot, "gfe.test.x_dot": x_dot, "gfe.test.z_bar": z_bar, "gfe.test.z_bar_dot": z_bar_dot}
+    tensors |= {f"gfe.test.params_bar.{name}": bar for name, bar in params_bar.items()}
+    tensors |= {f"gfe.test.params_bar_dot.{name}": bar for name, bar in params_bar_dot.items()}
     gfe_export.write(path, tensors, {"gfe.decoder": json.dumps(decoder)})
     if name in FULL:
         ours = json.loads((HERE / f"{name}.json").read_text())

@@ -51,7 +51,8 @@ impl Model {
         dense
             .trainable()
             .expect("a dense decoder can be trained")
-            .init(seed, &mut params);
+            .init(seed, &mut params)
+            .expect("weights can be had");
         Model { dense, params }
     }
 

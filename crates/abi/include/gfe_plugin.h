@@ -54,7 +54,7 @@ enum {
     GFE_OK = 0,      /* the outputs are defined */
     GFE_DISCARD = 1, /* no value here: the outputs are undefined, and a smaller step may find a value */
     GFE_ERROR = 2,   /* the call failed: the outputs are undefined; the object is usable for other calls */
-    GFE_FATAL = 3    /* the outputs are undefined, and nothing in this library may be called again: the run ends */
+    GFE_FATAL = 3    /* the outputs are undefined, and nothing in this library is called again but last_error: the run ends */
 };
 
 /* Two sides understand each other if their major versions are equal. */
@@ -211,7 +211,9 @@ typedef struct gfe_at {
  * x = D(z; params, context), column by column: column b of an output depends on column b of the inputs alone. Results do
  * not depend on earlier calls.
  *
- * Who may call when is what `threads` of its info says; `destroy` is the last call of an instance. A function whose
+ * Who may call when is what `threads` of its info says, for every function here and in the extensions: `shape`, `tensor`,
+ * `extension` and the extensions' constants are asked for when the instance was made, the others during a run; `destroy` is the
+ * last call of an instance. A function whose
  * arguments do not have the shapes given here answers GFE_ERROR and writes nothing. `scratch` has any content and at least
  * scratch_len() values. The host keeps z, and the tape that `forward` wrote there, until the products at that point are done.
  * Required are all members but `tensor` (where params is 0) and `extension`.
@@ -285,7 +287,8 @@ typedef struct gfe_second_order_table {
  *   identity  p = default + scale u
  *   log       p = lower + (default - lower) exp(scale u)                        for p > lower
  *   logit     p = lower + (upper - lower) / (1 + exp(-(u0 + scale u)))          for lower < p < upper
- * with u0 = ln((default - lower) / (upper - default)), so that u = 0 is the default. A change of u by 1 is thus one of p by
+ * with u0 = ln((default - lower) / (upper - default)), so that u = 0 is the default. Bounds that a transform does not keep (any
+ * of identity, the upper one of log) only inform; far out, p may reach a bound in rounding. A change of u by 1 is thus one of p by
  * `scale`, of ln(p - lower) by `scale`, or of the logit by `scale`: choose it like a prior's standard deviation.
  */
 #define GFE_LATENTS "gfe.decoder.latents/1"
@@ -360,7 +363,7 @@ typedef struct gfe_dataset_shape {
     size_t samples;    /* number of samples */
     size_t rank;       /* number of axes of one sample; 0 for scalars */
     uint32_t element;  /* GFE_ELEMENT_* */
-    uint32_t weighted; /* 1 if the values have weights, else 0 */
+    uint32_t weighted; /* 1 if the values have weights, 1/sigma^2 with 0 for a missing value, else 0 */
 } gfe_dataset_shape;
 
 /* One axis of a sample. Its pointers belong to the instance. */

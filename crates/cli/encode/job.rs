@@ -72,8 +72,9 @@ impl Job {
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
-        let guesses = decoder.guess().is_some() && (starts > 1 || method.starts_at_zeros_by_default());
-        let uncertainty = uncertainty(&settings, decoder, method.loss())?;
+        // Who says where to start is not overruled by guesses.
+        let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
+        let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma()))?;
         let trace = settings.get("encode.trace")?.unwrap_or(false);
         let trace_at = trace_at(&settings, &method)?;
         if trace && !trace_at.is_empty() {
@@ -109,6 +110,13 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Whether integrations begin elsewhere than at z0.
+    pub(super) fn begins_elsewhere(&self) -> bool {
+        self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some()
+    }
+}
+
 /// Times at which states are asked for: ascending, within the horizon.
 fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> {
     let times: Vec<f64> = settings.get("encode.trace_at")?.unwrap_or_default();
@@ -135,11 +143,15 @@ pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
 }
 
 /// With which Hessian error bars are made, if they are asked for: exact where the decoder has second-order products.
-fn uncertainty(settings: &Settings, decoder: &dyn Decoder, loss: LossKind) -> Result<Option<Curvature>, CliError> {
+fn uncertainty(
+    settings: &Settings,
+    decoder: &dyn Decoder,
+    (loss, errors): (LossKind, bool),
+) -> Result<Option<Curvature>, CliError> {
     if settings.get("encode.uncertainty")? != Some(true) {
         return Ok(None);
     }
-    if !matches!(loss, LossKind::Gaussian | LossKind::Poisson) {
+    if !(loss == LossKind::Poisson || (loss == LossKind::Gaussian && errors)) {
         let text = format!(
             "`uncertainty` needs a likelihood, and the loss is {}",
             loss.loss().name()

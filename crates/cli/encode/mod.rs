@@ -98,12 +98,18 @@ impl Job {
             let records = encoded.records.iter().zip(row..);
             let records: Vec<EncodedRow> = records.map(|(record, row)| row_of(record, row)).collect();
             let physical = Physical::of(decoder.latents(), &encoded);
+            let starts = self.starts.max(1);
+            let began = block.start.as_ref().map(|start| {
+                let column = |b: usize| b * starts + encoded.records[b].start as usize;
+                Mat::from_fn(shape.latent, records.len(), |r, b| start[(r, column(b))])
+            });
             let traces: Vec<Vec<TracePoint>> = encoded.records.iter().map(trace_of).collect();
             writer.write(&EncodedRows {
                 rows: &records,
                 z: encoded.z.as_ref(),
                 z0: Some(block.z0.as_ref()),
                 reconstruction: encoded.reconstruction.as_ref().map(Mat::as_ref),
+                z_start: began.as_ref().map(Mat::as_ref),
                 z_physical: physical.as_ref().map(|physical| physical.z.as_ref()),
                 uncertainty: encoded.uncertainty.as_ref().map(|bars| ErrorBars {
                     z_std: bars.z_std.as_ref(),

@@ -29,6 +29,7 @@ impl Job {
                     unit: latent.unit.clone(),
                 })
                 .collect(),
+            z_start: self.begins_elsewhere(),
             uncertainty: self.uncertainty.is_some(),
             starts: self.starts > 1,
             trace: self.trace || !self.trace_at.is_empty(),

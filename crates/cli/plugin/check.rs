@@ -10,6 +10,8 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
@@ -32,6 +34,12 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
+
+/// A check and how it ended.
+type Finding = (String, Outcome);
+
+/// How long a check may take: a deadlock would last for ever.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The checks, told line by line as JSON.
 pub fn probe(arguments: &Arguments) -> Result<ExitCode, CliError> {
@@ -84,33 +92,49 @@ pub fn check(arguments: &Arguments) -> Result<ExitCode, CliError> {
         .stdin(Stdio::null())
         .spawn()
         .map_err(CliError::Stdout)?;
+    let (speak, hear) = mpsc::channel();
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
-    let (mut under_way, mut findings) = (None, Vec::new());
-    for line in lines.into_iter().flatten().map_while(Result::ok) {
-        // A plugin may print lines of its own.
-        match serde_json::from_str(&line) {
-            Ok(Event::Begun(name)) => under_way = Some(name),
-            Ok(Event::Ended(name, outcome)) => {
-                under_way = None;
-                if !arguments.json {
-                    output::say(&told(&name, &outcome))?;
-                }
-                findings.push((name, outcome));
+    let reader = std::thread::spawn(move || {
+        for line in lines.into_iter().flatten().map_while(Result::ok) {
+            if speak.send(line).is_err() {
+                break;
             }
-            Err(_) => output::say(&line)?,
+        }
+    });
+    let (mut under_way, mut done, mut late, mut findings) = (None, false, false, Vec::new());
+    loop {
+        match hear.recv_timeout(PATIENCE) {
+            // A plugin may print lines of its own.
+            Ok(line) => match serde_json::from_str(&line) {
+                Ok(Event::Begun(name)) => under_way = Some(name),
+                Ok(Event::Ended(name, outcome)) => {
+                    under_way = None;
+                    report(arguments.json, (name, outcome), &mut findings)?;
+                }
+                Ok(Event::Done) => done = true,
+                Err(_) => eprintln!("{line}"),
+            },
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                late = true;
+                // It may have ended by itself in the meantime.
+                let _ = child.kill();
+                break;
+            }
         }
     }
     let status = child.wait().map_err(CliError::Stdout)?;
-    if let Some(signal) = status.signal() {
-        let name = under_way.unwrap_or_else(|| "loading".into());
-        let outcome = Outcome::Failed(format!("the plugin crashed: {}", signal_name(signal)));
-        if !arguments.json {
-            output::say(&told(&name, &outcome))?;
-        }
-        findings.push((name, outcome));
-    } else if !status.success() {
-        // It has said why, on stderr.
-        return Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(70)).unwrap_or(70)));
+    let _ = reader.join();
+    let name = under_way.unwrap_or_else(|| if done { "ending" } else { "loading" }.into());
+    let fault = match status.signal() {
+        _ if late => Some(format!("it does not return within {} s", PATIENCE.as_secs())),
+        Some(signal) => Some(format!("the plugin crashed: {}", signal_name(signal))),
+        None if !status.success() => Some("it cannot be used; see above".into()),
+        None if !done => Some("the plugin ended the process".into()),
+        None => None,
+    };
+    if let Some(fault) = fault {
+        report(arguments.json, (name, Outcome::Failed(fault)), &mut findings)?;
     }
     let failed = findings
         .iter()
@@ -128,6 +152,15 @@ pub fn check(arguments: &Arguments) -> Result<ExitCode, CliError> {
         output::say(&format!("{}: {failed} checks failed", arguments.file))?;
     }
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Tells a finding, and keeps it.
+fn report(json: bool, (name, outcome): Finding, findings: &mut Vec<Finding>) -> Result<(), CliError> {
+    if !json {
+        output::say(&told(&name, &outcome))?;
+    }
+    findings.push((name, outcome));
+    Ok(())
 }
 
 fn told(name: &str, outcome: &Outcome) -> String {

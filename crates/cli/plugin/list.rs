@@ -129,7 +129,11 @@ pub fn list(arguments: &ListArguments) -> Result<ExitCode, CliError> {
             .arg(&path)
             .output();
         let told = match run {
-            Ok(run) if run.status.success() => serde_json::from_slice(&run.stdout).unwrap_or_default(),
+            Ok(run) if run.status.success() => {
+                // A library may print lines of its own when it is loaded.
+                let told = String::from_utf8_lossy(&run.stdout);
+                serde_json::from_str(told.lines().last().unwrap_or_default()).unwrap_or_default()
+            }
             Ok(run) => {
                 let said = String::from_utf8_lossy(&run.stderr)
                     .trim()

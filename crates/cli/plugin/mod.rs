@@ -60,16 +60,16 @@ fn id_of(name: &str, known: &[String]) -> Option<String> {
 /// The decoder of that name, or of the library at that path, with its configuration in JSON; from here on a crash is told
 /// as the plugin's.
 pub fn decoder(name: &str, sha256: Option<&str>, config: &str) -> Result<DecoderPlugin, CliError> {
+    guard_against_crashes(name);
     let library = library(name, sha256)?;
     let known: Vec<String> = library.decoders()?.into_iter().map(|one| one.id).collect();
-    guard_against_crashes(&library.path().display().to_string());
     Ok(DecoderPlugin::open(&library, id_of(name, &known).as_deref(), config)?)
 }
 
 /// The data set of that name.
 pub fn dataset(name: &str, config: &str) -> Result<PluginDataset, CliError> {
+    guard_against_crashes(name);
     let library = library(name, None)?;
     let known: Vec<String> = library.datasets()?.into_iter().map(|one| one.id).collect();
-    guard_against_crashes(&library.path().display().to_string());
     PluginDataset::open(&library, id_of(name, &known).as_deref(), config).map_err(CliError::Source)
 }

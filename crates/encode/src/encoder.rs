@@ -108,6 +108,16 @@ impl Encoding<'_> {
     pub(crate) fn anchor(&self) -> f64 {
         if self.solver.anchors() { 1.0 / self.t_end } else { 0.0 }
     }
+
+    /// Whether a sample of a block can be encoded: the loss admits its datum, and what is known of it is finite.
+    pub(crate) fn admits(&self, block: &Block, sample: usize) -> bool {
+        let w = block.w.as_ref().map(|w| w.col_as_slice(sample));
+        let known = block.context.as_ref().is_none_or(|context| {
+            let mut context = context.col_as_slice(sample).iter();
+            context.all(|value| value.is_finite())
+        });
+        known && self.loss.admits(block.y.col_as_slice(sample), w).is_ok()
+    }
 }
 
 /// The result of one sample.

@@ -5,7 +5,7 @@ use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding};
 use crate::starts;
 use crate::uncertainty::Uncertainty;
-use faer::Mat;
+use faer::{Mat, MatRef, Side};
 use gfe_ode::implicit::distances;
 use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Start, Values, Work};
 
@@ -31,10 +31,12 @@ struct Memory {
     lanes: Vec<usize>,
     /// Whether the decoder has tangents, without which there is no distance.
     tangent: bool,
+    /// Whether it has second-order products, by which a saddle is told from a minimum.
+    second_order: bool,
 }
 
 impl Memory {
-    fn new(dim: usize, lanes: usize, tangent: bool) -> Self {
+    fn new(dim: usize, lanes: usize, (tangent, second_order): (bool, bool)) -> Self {
         Memory {
             z: Mat::zeros(dim, lanes),
             f: Mat::zeros(dim, lanes),
@@ -47,6 +49,7 @@ impl Memory {
             t: vec![0.0; lanes],
             lanes: (0..lanes).collect(),
             tangent,
+            second_order,
         }
     }
 }
@@ -65,7 +68,11 @@ impl<'a> Measure<'a> {
         let (how, lanes, (params, version)) = (&self.how, self.how.lanes.max(1), self.params);
         let (flow, memory) = self.ready.get_or_insert_with(|| {
             let decoder = (how.open)();
-            let memory = Memory::new(decoder.shape().latent, lanes, decoder.tangent().is_some());
+            let memory = Memory::new(
+                decoder.shape().latent,
+                lanes,
+                (decoder.tangent().is_some(), decoder.second_order().is_some()),
+            );
             let flow = GradientFlow::new(decoder, params, (how.loss, self.data), how.anchor(), lanes);
             (flow.with_version(version), memory)
         });
@@ -96,6 +103,12 @@ impl<'a> Measure<'a> {
                 memory.measure(flow, some.len(), false)?;
                 for (lane, &i) in some.iter().enumerate() {
                     encoded.records[i].work += memory.work[lane];
+                }
+                let minimum = memory.minima(flow, some.len())?;
+                for (lane, &i) in some.iter().enumerate() {
+                    if memory.second_order {
+                        encoded.records[i].work += memory.work[lane];
+                    }
                     if curvature.is_empty() {
                         curvature = flow.information(lane);
                     }
@@ -104,12 +117,8 @@ impl<'a> Measure<'a> {
                         let squares = x.iter().zip(other).zip(&curvature);
                         squares.map(|((a, b), c)| values * c * (a - b) * (a - b)).sum()
                     };
-                    let unit = if how.loss.is_likelihood() {
-                        1.0
-                    } else {
-                        2.0 * encoded.records[ends.best].loss
-                    };
-                    if found.iter().all(|other| apart(other) > starts::SAME * unit) {
+                    let unit = starts::unit(&how, &encoded.records[ends.best]);
+                    if minimum[lane] && found.iter().all(|other| apart(other) > starts::SAME * unit) {
                         found.push(x.to_vec());
                     }
                 }
@@ -198,6 +207,22 @@ pub(crate) fn make_room(how: &Encoding<'_>, block: &Block, encoded: &mut Encoded
 }
 
 impl Memory {
+    /// Whether what is minimized curves upward in every direction at the first `count` lanes; taken for granted where the
+    /// decoder has no second-order products.
+    fn minima(&mut self, flow: &mut GradientFlow<'_>, count: usize) -> Result<Vec<bool>, FlowError> {
+        if !self.second_order {
+            return Ok(vec![true; count]);
+        }
+        let dim = self.z.nrows();
+        let blocks = self.hessians(flow, count, Curvature::Exact)?;
+        let upward = |block: &[f64]| {
+            MatRef::from_column_major_slice(block, dim, dim)
+                .llt(Side::Lower)
+                .is_ok()
+        };
+        Ok(blocks.chunks(dim * dim).map(upward).collect())
+    }
+
     /// H + I/tau of the first `count` lanes, `[d, d]` each, one after another.
     fn hessians(
         &mut self,

@@ -51,7 +51,7 @@ impl<'a> Starter<'a> {
         let mut z = Mat::zeros(dim, starts * samples);
         for start in 0..starts {
             let guessed = match &self.decoder {
-                Some(decoder) => Some(guess(&**decoder, self.params, block, start)?),
+                Some(decoder) => Some(guess(&self.how, (&**decoder, self.params), block, start)?),
                 None if starts == 1 => return Ok(()),
                 None => None,
             };
@@ -84,14 +84,18 @@ fn scatter(number: usize, z: &mut [f64]) {
 }
 
 /// The decoder's guesses `[d, samples]`; a sample for which it fails, or which is not finite, starts at its z0.
-fn guess(decoder: &dyn Decoder, params: &[f64], block: &Block, start: usize) -> Result<Mat<f64>, FlowError> {
+fn guess(
+    how: &Encoding<'_>,
+    (decoder, params): (&dyn Decoder, &[f64]),
+    block: &Block,
+    start: usize,
+) -> Result<Mat<f64>, FlowError> {
     let mut z = block.z0.clone();
     let Some(guess) = decoder.guess() else { return Ok(z) };
     for b in 0..block.y.ncols() {
         let w = block.w.as_ref().map(|w| w.as_ref().subcols(b, 1));
         let y = block.y.as_ref().subcols(b, 1);
-        let counts = |i: usize| w.is_none_or(|w| w[(i, 0)] != 0.0);
-        if (0..y.nrows()).any(|i| counts(i) && !y[(i, 0)].is_finite()) {
+        if !how.admits(block, b) {
             continue;
         }
         let none = MatRef::from_column_major_slice(&[], 0, 1);
@@ -123,6 +127,16 @@ pub(crate) struct Ends {
     pub(crate) near: Vec<usize>,
 }
 
+/// The unit of D times what is minimized in which differences count: 1 for a likelihood, and for a sum of squares twice the
+/// variance, which is what the best end leaves.
+pub(crate) fn unit(how: &Encoding<'_>, best: &Record) -> f64 {
+    if how.loss.is_likelihood() {
+        1.0
+    } else {
+        (2.0 * best.loss).max(f64::MIN_POSITIVE)
+    }
+}
+
 /// Which of the ends `first..first + starts` of `encoded` is taken: the lowest of those that succeeded, else the lowest.
 pub(crate) fn ends(how: &Encoding<'_>, block: &Block, encoded: &Encoded, sample: usize) -> Ends {
     let starts = how.starts.max(1);
@@ -136,12 +150,7 @@ pub(crate) fn ends(how: &Encoding<'_>, block: &Block, encoded: &Encoded, sample:
     let order = |a: &usize, b: &usize| good(*b).cmp(&good(*a)).then(value(*a).total_cmp(&value(*b)));
     let best = all.clone().min_by(order).unwrap_or(all.start);
     let values = block.y.nrows() as f64;
-    // Without errors of its own the variance of the data is what the best end leaves.
-    let unit = if how.loss.is_likelihood() {
-        1.0
-    } else {
-        2.0 * encoded.records[best].loss
-    };
+    let unit = unit(how, &encoded.records[best]);
     let mut near: Vec<usize> = all
         .filter(|&i| good(i) && 2.0 * values * (value(i) - value(best)) / unit <= NEAR)
         .collect();

@@ -120,12 +120,8 @@ impl<'a> Stream<'a> {
         let mut records = vec![Record::none(); samples];
         let mut good = Vec::with_capacity(samples);
         for column in 0..columns {
-            let w = block.w.as_ref().map(|w| w.col_as_slice(column));
-            let known = block.context.as_ref().is_none_or(|context| {
-                let mut context = context.col_as_slice(column).iter();
-                context.all(|value| value.is_finite())
-            });
-            if known && self.how.loss.admits(block.y.col_as_slice(column), w).is_ok() {
+            if self.how.admits(&block, column) {
+                let w = block.w.as_ref().map(|w| w.col_as_slice(column));
                 let valid = w.map_or(block.y.nrows(), |w| w.iter().filter(|w| **w != 0.0).count());
                 let own = column * starts..(column + 1) * starts;
                 records[own.clone()]

@@ -64,7 +64,11 @@ fn data(samples: usize) -> Mat<f64> {
 fn initial() -> Vec<f64> {
     let decoder = decoder();
     let mut params = vec![0.0; decoder.shape().params];
-    decoder.trainable().expect("it has weights").init(3, &mut params);
+    decoder
+        .trainable()
+        .expect("it has weights")
+        .init(3, &mut params)
+        .expect("weights can be had");
     params
 }
 

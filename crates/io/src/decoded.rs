@@ -57,6 +57,11 @@ impl DecodedWriter {
         Ok(())
     }
 
+    /// Where the file is until it is whole.
+    pub fn temporary(&self) -> &Path {
+        self.output.temporary()
+    }
+
     /// Adds the notes, JSON by name, and gives the file its name; fails where rows are missing.
     pub fn finish(self, notes: &[(String, String)]) -> Result<(), IoError> {
         self.same("rows", self.samples, self.next)?;

@@ -39,6 +39,7 @@ impl EncodedWriter {
             "z0",
             "z_std",
             "z_cov",
+            "z_start",
             "z_physical",
             "z_physical_std",
             "h_min",
@@ -102,6 +103,9 @@ impl EncodedWriter {
         let d = layout.latent;
         if !layout.latents.is_empty() {
             self.same("physical latents", rows, batch.z_physical.map_or(0, |z| z.ncols()))?;
+        }
+        if layout.z_start {
+            self.same("starts", rows, batch.z_start.map_or(0, |z| z.ncols()))?;
         }
         if layout.uncertainty {
             let bars = batch.uncertainty.as_ref();
@@ -169,6 +173,9 @@ impl EncodedWriter {
             for (name, of) in [("h_min", bars.h_min), ("h_max", bars.h_max), ("dof", bars.dof)] {
                 output.put(name, start, &[], of.to_vec())?;
             }
+        }
+        if let (true, Some(z)) = (self.layout.z_start, batch.z_start) {
+            output.put("z_start", start, &latent, values(z))?;
         }
         if self.layout.starts {
             output.put("start", start, &[], rows.iter().map(|row| row.start).collect())?;

@@ -175,7 +175,7 @@ pub trait Tangent {
 /// What training needs.
 pub trait Trainable {
     /// Fills `params` `[P]` with initial weights, the same for the same seed.
-    fn init(&self, seed: u64, params: &mut [f64]);
+    fn init(&self, seed: u64, params: &mut [f64]) -> Result<(), DecodeError>;
     /// params_bar += sum over lanes of (dD/dtheta)^T x_bar. `params_bar` `[P]`.
     fn params_vjp(
         &self,

@@ -101,8 +101,11 @@ impl Latent {
         }
     }
 
-    /// u at the physical value `p`; one at or beyond a bound is taken for one just inside.
+    /// u at the physical value `p`; one at or beyond a bound is taken for one just inside, and NaN stays NaN.
     pub fn unbounded(&self, p: f64) -> f64 {
+        if p.is_nan() {
+            return p;
+        }
         let u = match self.transform {
             Transform::Identity => p - self.default,
             Transform::Log => {

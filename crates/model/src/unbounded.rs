@@ -150,10 +150,8 @@ impl Tangent for Unbounded {
 }
 
 impl Trainable for Unbounded {
-    fn init(&self, seed: u64, params: &mut [f64]) {
-        if let Some(trainable) = self.inner.trainable() {
-            trainable.init(seed, params);
-        }
+    fn init(&self, seed: u64, params: &mut [f64]) -> Result<(), DecodeError> {
+        had(self.inner.trainable())?.init(seed, params)
     }
 
     fn params_vjp(

@@ -17,7 +17,11 @@ fn config(latent: usize, layers: &[usize], activation: Activation) -> DenseConfi
 fn dense(latent: usize, layers: &[usize], activation: Activation) -> (Dense, Vec<f64>) {
     let dense = Dense::new(config(latent, layers, activation)).expect("a valid configuration");
     let mut params = vec![0.0; dense.shape().params];
-    dense.trainable().expect("it has weights").init(7, &mut params);
+    dense
+        .trainable()
+        .expect("it has weights")
+        .init(7, &mut params)
+        .expect("weights can be had");
     (dense, params)
 }
 
@@ -195,9 +199,17 @@ fn initial_weights_are_bounded_and_follow_the_seed() {
     assert!(first.iter().all(|p| p.abs() <= 0.5) && first.iter().any(|p| p.abs() > 0.45));
     assert!(second.iter().all(|p| p.abs() <= 0.1) && second.iter().any(|p| p.abs() > 0.095));
     let mut other = vec![0.0; params.len()];
-    dense.trainable().expect("it has weights").init(7, &mut other);
+    dense
+        .trainable()
+        .expect("it has weights")
+        .init(7, &mut other)
+        .expect("weights can be had");
     assert_eq!(params, other);
-    dense.trainable().expect("it has weights").init(8, &mut other);
+    dense
+        .trainable()
+        .expect("it has weights")
+        .init(8, &mut other)
+        .expect("weights can be had");
     assert_ne!(params, other);
 }
 

@@ -106,7 +106,11 @@ fn bounded() -> Bounded {
 fn every_product_is_that_of_the_composed_map() {
     let inner = bounded();
     let mut params = vec![0.0; inner.shape().params];
-    inner.trainable().expect("it can be trained").init(4, &mut params);
+    inner
+        .trainable()
+        .expect("it can be trained")
+        .init(4, &mut params)
+        .expect("weights can be had");
     let decoder = Unbounded::of(Box::new(inner));
     let z = Mat::from_fn(3, 4, |r, b| 0.4 * (r as f64 - 1.0) + 0.3 * b as f64 - 0.5);
     let at = At {

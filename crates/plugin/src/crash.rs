@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Exit code of an internal error, BSD's EX_SOFTWARE.
 const EXIT: i32 = 70;
@@ -69,6 +69,14 @@ impl Said {
 }
 
 extern "C" fn died(signal: i32) {
+    static ENTERED: AtomicBool = AtomicBool::new(false);
+    if ENTERED.swap(true, Ordering::AcqRel) {
+        // Another thread is ending the program, or this one died of the same again.
+        loop {
+            // SAFETY: pause and _exit are async-signal-safe.
+            unsafe { libc::pause() };
+        }
+    }
     BEFORE.say();
     let name = SIGNALS
         .iter()
@@ -109,8 +117,8 @@ pub fn guard_against_crashes(plugin: &str) {
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = died as extern "C" fn(i32) as usize;
-            action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND;
-            libc::sigemptyset(&mut action.sa_mask);
+            action.sa_flags = libc::SA_ONSTACK;
+            libc::sigfillset(&mut action.sa_mask);
             libc::sigaction(signal, &action, std::ptr::null_mut());
         }
     }

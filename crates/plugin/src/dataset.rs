@@ -1,10 +1,12 @@
 //! A plugin's data set as one of ours.
 
 use crate::table;
+use crate::view::matrix_mut;
 use crate::{Library, PluginError};
 use core::ffi::{CStr, c_void};
+use faer::Mat;
 use gfe_abi::{self as abi, DatasetInstance, DatasetTable, MatrixMut, Status, Text, TextMut};
-use gfe_model::{Axis, ColsMut, DataError, DataShape, DatasetSource, Dim, Element, TargetsMut};
+use gfe_model::{Axis, DataError, DataShape, DatasetSource, Dim, Element, TargetsMut};
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -58,6 +60,11 @@ impl PluginDataset {
             id: id.clone(),
             message,
         };
+        // Factories are called by one thread at a time.
+        let _turn = library.turn();
+        if let Some(words) = library.last_words() {
+            return Err(failed(words.to_owned()));
+        }
         let factory = library
             .dataset_factory()
             .ok_or_else(|| failed("the library has no data sets".into()))?;
@@ -199,7 +206,7 @@ impl PluginDataset {
         // SAFETY: the pointer is that of the instance; the text is copied before the next call.
         let said = unsafe { table::text(last_error(self.pointer)) };
         if status != Status::ERROR && status != Status::DISCARD {
-            self.library.die();
+            self.library.die(&said);
         }
         Err(DataError {
             message: format!("the data set {}: {said}", self.id),
@@ -209,20 +216,10 @@ impl PluginDataset {
 
 impl Drop for PluginDataset {
     fn drop(&mut self) {
-        if let Some(destroy) = self.table.destroy.filter(|_| self.library.alive()) {
+        if let Some(destroy) = self.table.destroy.filter(|_| self.library.last_words().is_none()) {
             // SAFETY: the instance is not used again.
             unsafe { destroy(self.pointer) };
         }
-    }
-}
-
-fn matrix_mut(of: ColsMut<'_>) -> MatrixMut {
-    let (rows, cols, stride) = (of.nrows(), of.ncols(), of.col_stride());
-    MatrixMut {
-        data: of.as_ptr_mut(),
-        rows,
-        cols,
-        col_stride: usize::try_from(stride).unwrap_or(rows).max(rows),
     }
 }
 
@@ -247,8 +244,8 @@ impl DatasetSource for PluginDataset {
         let failed = |message: &str| DataError {
             message: format!("the data set {}: {message}", self.id),
         };
-        if !self.library.alive() {
-            return Err(failed("its plugin has broken down before"));
+        if let Some(words) = self.library.last_words() {
+            return Err(failed(words));
         }
         let function = self.table.read.ok_or_else(|| failed("it cannot read"))?;
         let TargetsMut { y, mut w } = to;
@@ -258,13 +255,20 @@ impl DatasetSource for PluginDataset {
             cols: 0,
             col_stride: y.nrows(),
         };
+        // Who does not ask for weights gets none, but the source is promised room for them.
+        let mut unasked = Mat::new();
         let weights = match &mut w {
             Some(w) if self.weighted => matrix_mut(w.as_mut()),
+            None if self.weighted => {
+                unasked = Mat::zeros(y.nrows(), y.ncols());
+                matrix_mut(unasked.as_mut())
+            }
             _ => none,
         };
         let y = matrix_mut(y);
         // SAFETY: everything passed in is borrowed for the call.
         let status = unsafe { function(self.pointer, ids.as_ptr(), ids.len(), y, weights) };
+        drop(unasked);
         self.said(status)?;
         if let Some(w) = w.as_mut().filter(|_| !self.weighted) {
             w.fill(1.0);

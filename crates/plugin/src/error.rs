@@ -17,7 +17,7 @@ pub enum PluginError {
     #[error("`{0}` is no plugin: say the path of a library, or a name of letters, digits, - and _")]
     BadName(String),
     /// Others could change what is loaded.
-    #[error("{}: everybody may write to it, and so change what would be run here: chmod o-w it", path.display())]
+    #[error("{}: everybody may write to it or its folder, and so change what would be run here: chmod o-w them", path.display())]
     WorldWritable {
         /// The library.
         path: PathBuf,

@@ -14,6 +14,7 @@ mod error;
 mod find;
 mod library;
 mod table;
+mod view;
 
 pub use crash::{guard_against_crashes, signal_name, unlink_on_crash};
 pub use dataset::PluginDataset;

@@ -6,12 +6,12 @@ use core::ffi::{CStr, c_void};
 use gfe_abi::{self as abi, DatasetFactory, DecoderFactory, EntryFunction, HostInfo, PluginEntry};
 use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Major and minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,9 @@ pub struct Library {
     version: Version,
     decoders: Option<DecoderFactory>,
     datasets: Option<DatasetFactory>,
-    /// Said FATAL: nothing of it may be called again.
-    dead: AtomicBool,
-    /// Held during a call where one at a time is allowed.
+    /// Said FATAL, with these words: nothing of it may be called again.
+    dead: OnceLock<String>,
+    /// Held while an instance is made, and during every call where one at a time is allowed in the whole library.
     turn: Mutex<()>,
 }
 
@@ -77,33 +77,35 @@ impl Library {
     /// Loading runs the library's code with the user's rights: the path must come from the user. Fails where it cannot be
     /// loaded, everybody may write to it, or it is no plugin of this version.
     pub fn load(path: &Path, pinned: Option<&str>) -> Result<Arc<Library>, PluginError> {
+        /// Libraries by their full paths: an entry function is called once in a process.
+        static LOADED: Mutex<Option<HashMap<PathBuf, Arc<Library>>>> = Mutex::new(None);
         let not_found = |why: String| PluginError::NotFound {
             name: path.display().to_string(),
             tried: vec![(path.to_owned(), why)],
         };
-        // dlopen keeps what it has loaded by its name: the full one is the same from everywhere.
         let full = std::fs::canonicalize(path).map_err(|error| not_found(error.to_string()))?;
-        let mode = std::fs::metadata(&full)
-            .map_err(|error| not_found(error.to_string()))?
-            .permissions()
-            .mode();
-        if mode & 0o002 != 0 {
-            return Err(PluginError::WorldWritable { path: full });
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = loaded.get_or_insert_default();
+        if let Some(known) = loaded.get(&full) {
+            check_pin(&full, pinned, &known.sha256)?;
+            return Ok(Arc::clone(known));
         }
+        refuse_writable(&full).map_err(|error| not_found(error.to_string()))??;
         let sha256 = sha256(&full).map_err(|error| not_found(error.to_string()))?;
-        if let Some(wanted) = pinned.filter(|wanted| !wanted.eq_ignore_ascii_case(&sha256)) {
-            return Err(PluginError::Sha256 {
-                path: full,
-                wanted: wanted.to_owned(),
-                found: sha256,
-            });
-        }
+        check_pin(&full, pinned, &sha256)?;
+        let before = identity(&full).map_err(|error| not_found(error.to_string()))?;
         // SAFETY: the user asked for this library's code to be run. RTLD_NOW: what it lacks is told here and not later.
-        let loaded = unsafe { Loaded::open(Some(&full), RTLD_NOW | RTLD_LOCAL) };
-        let loaded = loaded.map_err(|error| not_found(said(&error)))?;
-        let entry = enter(&full, &loaded);
+        let opened = unsafe { Loaded::open(Some(&full), RTLD_NOW | RTLD_LOCAL) };
+        let opened = opened.map_err(|error| not_found(said(&error)))?;
+        let entry = match identity(&full) {
+            Ok(after) if after == before => enter(&full, &opened),
+            _ => Err(PluginError::NotAPlugin {
+                path: full.clone(),
+                what: "it changed while it was loaded".into(),
+            }),
+        };
         // Never unloaded, even if it is no plugin: its destructors are as foreign as the rest.
-        std::mem::forget(loaded);
+        std::mem::forget(opened);
         let (version, get_factory) = entry?;
         // SAFETY: the library promises that its factories are constants of the types that follow from their ids.
         let (decoders, datasets) = unsafe {
@@ -113,15 +115,17 @@ impl Library {
                 table::read(factory(abi::DATASET_FACTORY).cast::<DatasetFactory>()),
             )
         };
-        Ok(Arc::new(Library {
-            path: full,
+        let library = Arc::new(Library {
+            path: full.clone(),
             sha256,
             version,
             decoders,
             datasets,
-            dead: AtomicBool::new(false),
+            dead: OnceLock::new(),
             turn: Mutex::new(()),
-        }))
+        });
+        loaded.insert(full, Arc::clone(&library));
+        Ok(library)
     }
 
     /// Its full path.
@@ -204,19 +208,20 @@ impl Library {
         self.datasets.as_ref()
     }
 
-    /// What is held during a call where one at a time is allowed.
-    pub(crate) fn turn(&self) -> &Mutex<()> {
-        &self.turn
+    /// Waits for its turn where one call at a time is allowed, and keeps it as long as the result lives.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it may still be called.
-    pub(crate) fn alive(&self) -> bool {
-        !self.dead.load(Ordering::Acquire)
+    /// With which words it said FATAL, if it did: it is not to be called any more.
+    pub(crate) fn last_words(&self) -> Option<&str> {
+        self.dead.get().map(String::as_str)
     }
 
     /// It said FATAL.
-    pub(crate) fn die(&self) {
-        self.dead.store(true, Ordering::Release);
+    pub(crate) fn die(&self, words: &str) {
+        // The first words are those that matter.
+        let _ = self.dead.set(words.to_owned());
     }
 
     /// A function that every plugin needs.
@@ -239,6 +244,42 @@ impl Library {
             what: what.to_owned(),
         }
     }
+}
+
+/// A library that everybody may write to, or replace in its folder, is none that was chosen.
+fn refuse_writable(path: &Path) -> std::io::Result<Result<(), PluginError>> {
+    let mode = |path: &Path| std::fs::metadata(path).map(|found| found.permissions().mode());
+    // In a folder with the sticky bit others cannot replace it.
+    let folder = path.parent().map_or(Ok(0), mode)?;
+    if mode(path)? & 0o002 != 0 || (folder & 0o002 != 0 && folder & 0o1000 == 0) {
+        let path = path.to_owned();
+        return Ok(Err(PluginError::WorldWritable { path }));
+    }
+    Ok(Ok(()))
+}
+
+fn check_pin(path: &Path, pinned: Option<&str>, found: &str) -> Result<(), PluginError> {
+    match pinned {
+        Some(wanted) if !wanted.eq_ignore_ascii_case(found) => Err(PluginError::Sha256 {
+            path: path.to_owned(),
+            wanted: wanted.to_owned(),
+            found: found.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What changes when a file is replaced or written to.
+fn identity(path: &Path) -> std::io::Result<(u64, u64, i64, i64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path)?;
+    Ok((
+        found.dev(),
+        found.ino(),
+        found.mtime(),
+        found.mtime_nsec(),
+        found.size(),
+    ))
 }
 
 type GetFactory = unsafe extern "C" fn(*const core::ffi::c_char) -> *const c_void;

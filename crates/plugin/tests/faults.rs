@@ -64,6 +64,9 @@ fn every_fault_is_found_by_its_check() {
         ("STATE", "state", "earlier calls"),
         ("FALSE_SHARED", "threads", "declares shared"),
         ("WRITES_TO_MISFITS", "shapes", "something was written"),
+        ("NAN_LEAKS", "not_a_number", "in one lane changes another"),
+        ("HIDDEN_COMPONENT", "vjp", "differences"),
+        ("KEEPS_WEIGHTS", "versions", "weights of another call"),
     ] {
         let found = findings(fault);
         let told = found.iter().find(|(name, _)| name == check);

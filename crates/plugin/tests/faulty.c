@@ -36,7 +36,12 @@ enum {
     VJP_ALONE_MILLIONTH = 22,
     BEYOND_SCRATCH = 23,
     BAD_BOUNDS = 24,
-    ABORT_ON_LANE = 25
+    ABORT_ON_LANE = 25,
+    NAN_LEAKS = 26,
+    EXITS = 27,
+    HIDDEN_COMPONENT = 28,
+    KEEPS_WEIGHTS = 29,
+    INIT_FATAL = 30
 };
 
 enum { LATENT = 3, DATA = 12, PARAMS = 2 };
@@ -45,6 +50,8 @@ static double coefficient(size_t i, size_t r) { return sin(1.0 + 3.0 * (double)i
 
 static const char *volatile error_text = "";
 static double remembered[LATENT];
+static double kept_weights[PARAMS];
+static int kept;
 static double shared_buffer[LATENT];
 
 static int fits(gfe_matrix m, size_t rows, size_t cols) { return m.rows == rows && m.cols == cols; }
@@ -91,6 +98,10 @@ static gfe_status forward(void *instance, const gfe_at *at, gfe_matrix_mut x, gf
     (void)instance;
     (void)tape;
     size_t lanes = at->z.cols;
+    if (FAULT == KEEPS_WEIGHTS && !kept && at->params.len == PARAMS) {
+        memcpy(kept_weights, at->params.data, sizeof kept_weights);
+        kept = 1;
+    }
     if (!point_fits(at) || !fits_mut(x, DATA, lanes) || scratch.len < lanes) {
         if (FAULT == WRITES_TO_MISFITS && x.rows > 0 && x.cols > 0) x.data[0] = 0.0;
         return misfit();
@@ -121,13 +132,16 @@ static gfe_status forward(void *instance, const gfe_at *at, gfe_matrix_mut x, gf
             for (volatile int wait = 0; wait < 300; wait++) {}
         }
         for (size_t i = 0; i < DATA; i++) {
-            double sum = at->params.data[0] + at->params.data[1] * (double)i + scratch.data[b] * sin((double)i);
+            const double *weights = FAULT == KEEPS_WEIGHTS ? kept_weights : at->params.data;
+            double sum = weights[0] + weights[1] * (double)i + scratch.data[b] * sin((double)i);
             for (size_t r = 0; r < LATENT; r++) {
                 double value = FAULT == FALSE_SHARED ? ((volatile double *)shared_buffer)[r] : z[r];
-                sum += coefficient(i, r) * value;
+                sum += coefficient(i, r) * value * (FAULT == HIDDEN_COMPONENT && r == 2 ? 0.01 : 1.0);
             }
             to[i] = sum;
         }
+        if (FAULT == NAN_LEAKS && b != 0 && z[0] != z[0]) x.data[0] = z[0];
+        if (FAULT == EXITS && z[0] > 0.35) exit(0);
         if (FAULT == NEIGHBOR && b + 1 < lanes) to[3] += 1e-3 * at->z.data[(b + 1) * at->z.col_stride];
         if (FAULT == OUTSIDE_ROWS && x.col_stride > DATA) to[DATA] = 0.0;
     }
@@ -137,6 +151,7 @@ static gfe_status forward(void *instance, const gfe_at *at, gfe_matrix_mut x, gf
 
 static void slope(const double *z, size_t i, double *row) {
     for (size_t r = 0; r < LATENT; r++) row[r] = coefficient(i, r);
+    if (FAULT == HIDDEN_COMPONENT) row[2] *= 0.01 * (1.0 + 1e-5);
     row[0] += 0.5 * z[1] * sin((double)i);
     row[1] += 0.5 * z[0] * sin((double)i);
 }
@@ -195,6 +210,10 @@ static gfe_status jvp(void *instance, const gfe_at *at, gfe_matrix tape, gfe_mat
 static gfe_status init(void *instance, uint64_t seed, gfe_slice_mut params) {
     (void)instance;
     if (params.len != PARAMS) return misfit();
+    if (FAULT == INIT_FATAL) {
+        error_text = "no random numbers are left";
+        return GFE_FATAL;
+    }
     params.data[0] = 0.01 * (double)(seed % 97);
     params.data[1] = -0.02 * (double)(seed % 89);
     return GFE_OK;

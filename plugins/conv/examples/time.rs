@@ -16,7 +16,10 @@ fn main() {
         let shape = conv.shape();
         let directions = shape.latent;
         let mut params = vec![0.0; shape.params];
-        conv.trainable().expect("it has weights").init(1, &mut params);
+        conv.trainable()
+            .expect("it has weights")
+            .init(1, &mut params)
+            .expect("weights can be had");
         let numbers = |rows, columns| Mat::from_fn(rows, columns, |i, b| ((i * 37 + b * 101) % 23) as f64 / 11.0 - 1.0);
         let (z, z_dot) = (numbers(shape.latent, LANES), numbers(shape.latent, LANES * directions));
         let (x_bar, context) = (numbers(shape.data, LANES), Mat::zeros(0, LANES));

@@ -2,7 +2,7 @@
 //!
 //! The layers are PyTorch's, with its names of tensors, its order of values and its initial weights' bounds. All is
 //! computed in double precision: convolutions as matrix products of tiles of the patch matrix, over all lanes. The
-//! products of first and second order run the same list of steps ([`program`]) forwards and backwards.
+//! products of first and second order run the same list of steps (`program`) forwards and backwards.
 
 mod build;
 mod columns;

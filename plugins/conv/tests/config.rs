@@ -191,7 +191,11 @@ fn the_dense_part_computes_what_the_dense_decoder_does() {
     let dense = Dense::new(gfe_sdk::config(config).expect("it is right")).expect("it is right");
     assert_eq!(ours.tensors(), dense.tensors());
     let mut params = vec![0.0; dense.shape().params];
-    dense.trainable().expect("it has weights").init(7, &mut params);
+    dense
+        .trainable()
+        .expect("it has weights")
+        .init(7, &mut params)
+        .expect("weights can be had");
     assert_eq!(params, weights(&ours, 7));
     let (z, context) = (common::numbers(5, 9, 1), gfe_sdk::faer::Mat::zeros(0, 9));
     let at = common::at(&params, &z, &context);

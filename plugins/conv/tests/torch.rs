@@ -28,8 +28,9 @@ fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
     }
 }
 
-/// A tensor `[lanes, rows]` as a batch.
+/// The tensor `gfe.test.{name}`, `[lanes, rows]`, as a batch.
 fn batch(file: &SafeTensors<'_>, name: &str) -> Mat<f64> {
+    let name = &format!("gfe.test.{name}");
     let (values, shape) = (
         values(file, name),
         file.tensor(name).expect("it was just read").shape().to_vec(),
@@ -37,7 +38,7 @@ fn batch(file: &SafeTensors<'_>, name: &str) -> Mat<f64> {
     Mat::from_fn(shape[1], shape[0], |i, b| values[b * shape[1] + i])
 }
 
-/// One vector per tensor of weights, and all of them one after the other.
+/// The tensors of all weights, one after the other as in `params`; `prefix` comes before their names.
 fn weights(file: &SafeTensors<'_>, conv: &Conv, prefix: &str) -> Vec<f64> {
     let mut all = Vec::new();
     for spec in conv.tensors() {
@@ -70,7 +71,7 @@ fn all(batch: &Mat<f64>) -> impl Iterator<Item = &f64> {
 /// Relative errors of x, x_dot, z_bar, params_bar, z_bar_dot and params_bar_dot.
 fn errors(file: &SafeTensors<'_>, conv: &Conv) -> [(&'static str, f64); 6] {
     let params = weights(file, conv, "");
-    let [z, z_dot, x_bar, x_bar_dot] = ["gfe.test.z", "z_dot", "x_bar", "x_bar_dot"].map(|name| batch(file, name));
+    let [z, z_dot, x_bar, x_bar_dot] = ["z", "z_dot", "x_bar", "x_bar_dot"].map(|name| batch(file, name));
     let context = Mat::zeros(0, z.ncols());
     let at = at(&params, &z, &context);
     let mut of = forward(conv, at, 1);
@@ -99,17 +100,17 @@ fn errors(file: &SafeTensors<'_>, conv: &Conv) -> [(&'static str, f64); 6] {
         .hvp(point, seeds, z_bar_dot.as_mut(), Some(&mut params_bar_dot), scratch)
         .expect("it does not fail");
     [
-        ("x", difference(all(&of.x), all(&batch(file, "gfe.test.x")))),
+        ("x", difference(all(&of.x), all(&batch(file, "x")))),
         ("x_dot", difference(all(&x_dot), all(&batch(file, "x_dot")))),
         ("z_bar", difference(all(&z_bar), all(&batch(file, "z_bar")))),
         (
             "params_bar",
-            difference(&params_bar, &weights(file, conv, "params_bar.")),
+            difference(&params_bar, &weights(file, conv, "gfe.test.params_bar.")),
         ),
         ("z_bar_dot", difference(all(&z_bar_dot), all(&batch(file, "z_bar_dot")))),
         (
             "params_bar_dot",
-            difference(&params_bar_dot, &weights(file, conv, "params_bar_dot.")),
+            difference(&params_bar_dot, &weights(file, conv, "gfe.test.params_bar_dot.")),
         ),
     ]
 }

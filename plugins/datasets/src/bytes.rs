@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Inflated data go into memory up to this, unless `max_bytes` says otherwise.
 pub(crate) fn inflated_max() -> u64 {
-    1 << 30
+    1 << 26
 }
 
 /// Deflate's bound: 258 bytes take two bits at least, and a block's own bits come on top.

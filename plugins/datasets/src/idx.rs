@@ -26,7 +26,7 @@ struct Config {
 
 impl DatasetPlugin for Idx {
     const ID: &'static CStr = c"idx";
-    const TITLE: &'static CStr = c"MNIST's IDX files, plain or gzipped: path, max_bytes (inflated data, default 2^30)";
+    const TITLE: &'static CStr = c"MNIST's IDX files, plain or gzipped: path, max_bytes (inflated data, default 2^26)";
 
     fn open(config: &str) -> Result<Self, String> {
         let config: Config = gfe_sdk::config(config).map_err(|error| format!("idx: {error}"))?;

@@ -25,7 +25,7 @@ struct Config {
 impl DatasetPlugin for Npy {
     const ID: &'static CStr = c"npy";
     const TITLE: &'static CStr =
-        c"NumPy's .npy and .npz files: path, array (its name in an .npz), max_bytes (inflated data, default 2^30)";
+        c"NumPy's .npy and .npz files: path, array (its name in an .npz), max_bytes (inflated data, default 2^26)";
 
     fn open(config: &str) -> Result<Self, String> {
         let config: Config = gfe_sdk::config(config).map_err(|error| format!("npy: {error}"))?;

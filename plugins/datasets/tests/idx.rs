@@ -186,7 +186,7 @@ fn what_cannot_be_inflated_or_may_not_be_is_refused_before() {
     bytes_refused::<Idx>(&gzipped(&header(8, &[1000, 1000, 1000])), "more than its");
     bytes_refused::<Idx>(
         &gzipped(&header(8, &[2000, 1000, 1000])),
-        "and 1073741824 may be inflated: raise max_bytes",
+        "and 67108864 may be inflated: raise max_bytes",
     );
     let file = written(&gzipped(&[header(8, &[2, 500]), vec![1; 1000]].concat()));
     says(

@@ -34,6 +34,8 @@ pub struct EncodedLayout {
     pub latents: Vec<NamedLatent>,
     /// Whether error bars are written.
     pub uncertainty: bool,
+    /// Whether it is written where the integrations began, apart from z0.
+    pub z_start: bool,
     /// Whether it is written which of several starts was taken, and how many minima there are.
     pub starts: bool,
     /// What is passed through.
@@ -72,7 +74,11 @@ impl EncodedLayout {
         } else {
             0
         };
-        let latents = latents + 8 * physical * self.latent + bars + if self.starts { 8 } else { 0 };
+        let latents = latents
+            + 8 * usize::from(self.z_start) * self.latent
+            + 8 * physical * self.latent
+            + bars
+            + if self.starts { 8 } else { 0 };
         let kept: usize = self.keep.iter().map(Coordinate::value_bytes).sum();
         // Deflate adds at most a thousandth, and a chunk of few rows its checksum and its place in the index.
         let decoded = if self.reconstruction {
@@ -125,6 +131,13 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
             "latent in physical units",
         )?;
         attachments.attach(file, "z_physical", &code)?;
+    }
+    if layout.z_start {
+        describe(
+            &empty::<f64>(file, "z_start", &[n, layout.latent])?,
+            "where the integration of the end taken began",
+        )?;
+        attachments.attach(file, "z_start", &code)?;
     }
     if layout.uncertainty {
         lay_out_uncertainty(file, layout, &mut attachments)?;

@@ -89,6 +89,8 @@ pub struct EncodedRows<'a> {
     pub z0: Option<Cols<'a>>,
     /// Reconstructions in units of the input times its scale, `[D, rows]`; needed where the layout has them.
     pub reconstruction: Option<Cols<'a>>,
+    /// Where the integrations began, `[d, rows]`; needed where the layout has it.
+    pub z_start: Option<Cols<'a>>,
     /// Latents in physical units, `[d, rows]`; needed where the layout names them.
     pub z_physical: Option<Cols<'a>>,
     /// Error bars; needed where the layout has them.

@@ -18,12 +18,13 @@ pub(super) fn add_lanes(bias_bar: &mut [f64], delta: Cols<'_>) {
 impl Trainable for Dense {
     /// Weights and biases from U(-1/sqrt(in), 1/sqrt(in)), the default of PyTorch's linear layers (with numbers of our
     /// own): He et al., Delving Deep into Rectifiers (2015), with the gain of a leaky slope sqrt(5).
-    fn init(&self, seed: u64, params: &mut [f64]) {
+    fn init(&self, seed: u64, params: &mut [f64]) -> Result<(), DecodeError> {
         let mut uniform = Uniform::new(seed);
         for layer in &self.layers {
             let len = (layer.inputs + 1) * layer.outputs;
             uniform.fill(1.0 / (layer.inputs as f64).sqrt(), &mut params[layer.weight..][..len]);
         }
+        Ok(())
     }
 
     fn params_vjp(

@@ -10,11 +10,20 @@ pub(crate) fn failed(error: &DecodeError) -> Outcome {
     Outcome::Failed(format!("a call with good arguments failed: {error}"))
 }
 
-/// The largest difference of two rows over their largest size.
+/// The larger of two errors, in which a NaN is never lost.
+pub(crate) fn worse(most: f64, error: f64) -> f64 {
+    if most.is_nan() || error <= most { most } else { error }
+}
+
+/// The largest difference of two rows over their largest size; NaN where one has a NaN that the other lacks.
 pub(crate) fn apart(a: &[f64], b: &[f64]) -> f64 {
-    let size = a.iter().chain(b).fold(0.0, |most: f64, value| most.max(value.abs()));
-    let difference = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    let worst = difference.fold(0.0, |most: f64, d| if d <= most { most } else { d });
+    let size = a.iter().chain(b).map(|value| value.abs()).fold(0.0, worse);
+    let same = |a: &f64, b: &f64| a == b || (a.is_nan() && b.is_nan());
+    let difference = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| if same(a, b) { 0.0 } else { (a - b).abs() });
+    let worst = difference.fold(0.0, worse);
     if worst == 0.0 { 0.0 } else { worst / size }
 }
 
@@ -110,7 +119,7 @@ pub(crate) fn independent(of: &Subject<'_>) -> Outcome {
         for lanes in orders {
             let some = of.place.pick(lanes).everything(of.decoder)?;
             for (row, &lane) in some.iter().zip(lanes) {
-                worst = worst.max(apart(row, &all[lane]));
+                worst = worse(worst, apart(row, &all[lane]));
                 same &= same_bits(row, &all[lane]);
             }
         }

@@ -36,6 +36,8 @@ pub enum Event {
     Begun(String),
     /// This check has ended.
     Ended(String, Outcome),
+    /// All checks are made: without it the decoder ended the process.
+    Done,
 }
 
 /// What the checks need to know.
@@ -80,12 +82,13 @@ pub(crate) struct Subject<'a> {
 type Check = fn(&Subject<'_>) -> Outcome;
 
 /// Every check, in the order in which they are made.
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 16] = [
     ("values", columns::values),
     ("padding", columns::padding),
     ("columns", columns::independent),
     ("state", columns::stateless),
     ("instances", columns::instances),
+    ("versions", versions),
     ("shapes", columns::shapes),
     ("not_a_number", columns::not_a_number),
     ("adjoint", products::adjoint),
@@ -97,6 +100,35 @@ const CHECKS: [(&str, Check); 15] = [
     ("guess", products::guess),
     ("threads", threads::declared),
 ];
+
+/// Whether a decoder honors new weights under a new version, and old ones under their own.
+fn versions(of: &Subject<'_>) -> Outcome {
+    if of.place.params.is_empty() {
+        return Outcome::Absent("no weights".into());
+    }
+    let mut other = of.place.clone();
+    other.version = point::next_version();
+    other.params.iter_mut().for_each(|value| *value = 1.5 * *value + 0.01);
+    let rows = |place: &Place| place.everything(of.decoder);
+    match (rows(&of.place), rows(&other), rows(&of.place), rows(&other)) {
+        (Ok(a), Ok(b), Ok(again_a), Ok(again_b)) => {
+            let same = |x: &[Vec<f64>], y: &[Vec<f64>]| {
+                x.iter()
+                    .flatten()
+                    .zip(y.iter().flatten())
+                    .all(|(a, b)| a.to_bits() == b.to_bits())
+            };
+            if !same(&a, &again_a) || !same(&b, &again_b) || same(&a, &b) {
+                Outcome::Failed(
+                    "the weights of another call are used: what is kept of them goes with `params_version`".into(),
+                )
+            } else {
+                Outcome::Passed("weights are those of the call".into())
+            }
+        }
+        (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => columns::failed(&error),
+    }
+}
 
 /// Makes every check and tells each, before and after. Fails where the decoder cannot be opened.
 pub fn run(plugin: &DecoderPlugin, settings: &Settings, tell: &mut dyn FnMut(Event)) -> Result<(), PluginError> {
@@ -116,5 +148,6 @@ pub fn run(plugin: &DecoderPlugin, settings: &Settings, tell: &mut dyn FnMut(Eve
         let outcome = check(&subject);
         tell(Event::Ended(name.to_owned(), outcome));
     }
+    tell(Event::Done);
     Ok(())
 }

@@ -5,16 +5,25 @@ use super::batch::{Batch, Scratch};
 use gfe_model::{At, DecodeError, Decoder, Seeds, Taped};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lanes of the batches.
 pub(crate) const LANES: usize = 7;
 /// Directions per lane of a jvp.
 pub(crate) const DIRECTIONS: usize = 2;
 
+/// A number that no weights had before.
+pub(crate) fn next_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 /// Points, directions and cotangents.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) params: Vec<f64>,
+    /// The number that stands for `params`.
+    pub(crate) version: u64,
     pub(crate) z: Batch,
     pub(crate) context: Batch,
     /// Directions in the size of the latents' own scales, `[d, DIRECTIONS lanes]`.
@@ -52,7 +61,9 @@ impl Place {
         let mut random = Random::new(settings.seed);
         let mut params = vec![0.0; shape.params];
         match decoder.trainable() {
-            Some(trainable) => trainable.init(settings.seed, &mut params),
+            Some(trainable) => trainable
+                .init(settings.seed, &mut params)
+                .map_err(|error| error.to_string())?,
             None => params.iter_mut().for_each(|value| *value = 0.1 * random.next()),
         }
         let mut z = random.batch(shape.latent, LANES);
@@ -85,6 +96,7 @@ impl Place {
             x_bar: random.batch(shape.data, LANES),
             x_bar_dot: random.batch(shape.data, LANES),
             params,
+            version: next_version(),
             z,
             context,
             z_dot,
@@ -106,6 +118,7 @@ impl Place {
             .collect();
         Place {
             params: self.params.clone(),
+            version: self.version,
             z: self.z.pick(lanes),
             context: self.context.pick(lanes),
             z_dot: self.z_dot.pick(&directions),
@@ -118,7 +131,7 @@ impl Place {
     pub(crate) fn at<'a>(&'a self, z: &'a Batch) -> At<'a> {
         At {
             params: &self.params,
-            version: 1,
+            version: self.version,
             z: z.cols(),
             context: self.context.cols(),
         }

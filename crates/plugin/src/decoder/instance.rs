@@ -9,7 +9,7 @@ use gfe_abi::{
     TrainableTable,
 };
 use gfe_model::{DecodeError, DecoderShape, Latent, Output, TensorSpec, Transform};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Scratch values that a call for 64 columns may ask for: 2 GiB.
 const MOST_SCRATCH: usize = 1 << 28;
@@ -60,7 +60,8 @@ impl Instance {
         let mut instance = Instance {
             library: Arc::clone(library),
             id: id.clone(),
-            alone: listed.threads == Threads::Process,
+            // The library's turn is held by whoever makes an instance.
+            alone: false,
             pointer: made.instance,
             table,
             tangent: None,
@@ -90,6 +91,7 @@ impl Instance {
         instance.guess = instance.extension(abi::GUESS, "guess", |table: &GuessTable| table.guess.is_some())?;
         instance.read_tensors()?;
         instance.read_latents()?;
+        instance.alone = listed.threads == Threads::Process;
         Ok(instance)
     }
 
@@ -127,6 +129,7 @@ impl Instance {
     }
 
     pub(super) fn scratch(&self, columns: usize) -> usize {
+        let _turn = self.alone.then(|| self.library.turn());
         // SAFETY: the pointer is that of the instance.
         self.table
             .scratch_len
@@ -252,8 +255,8 @@ impl Instance {
 
     /// What a status means; after FATAL nothing of the library is called again.
     fn said(&self, status: Status) -> Result<(), DecodeError> {
-        let text = |alive: bool| {
-            let Some(last_error) = self.table.last_error.filter(|_| alive) else {
+        let text = || {
+            let Some(last_error) = self.table.last_error else {
                 return String::new();
             };
             // SAFETY: the pointer is that of the instance; the text is copied before the next call.
@@ -261,33 +264,29 @@ impl Instance {
         };
         match status {
             Status::OK => Ok(()),
-            Status::DISCARD => Err(DecodeError::Discard(text(true))),
-            Status::ERROR => Err(DecodeError::Failed(text(true))),
+            Status::DISCARD => Err(DecodeError::Discard(text())),
+            Status::ERROR => Err(DecodeError::Failed(text())),
             other => {
                 // The reason is the one thing that may still be asked for.
-                let mut said = text(self.library.alive());
+                let mut said = text();
                 if other != Status::FATAL {
                     said = format!("it answered {}, which is no status; {said}", other.0);
                 }
-                self.library.die();
-                Err(DecodeError::Fatal(format!("plugin {}: {said}", self.id)))
+                let words = format!("plugin {}: {said}", self.id);
+                self.library.die(&words);
+                Err(DecodeError::Fatal(words))
             }
         }
     }
 
     /// Makes a call, unless the library has broken down.
     pub(super) fn call(&self, call: impl FnOnce() -> Status) -> Result<(), DecodeError> {
-        if !self.library.alive() {
-            return Err(DecodeError::Fatal(format!("plugin {} has broken down before", self.id)));
-        }
         // Beside the worker's calls the host makes a few of its own: guesses, measurements.
-        let turn = self
-            .alone
-            .then(|| self.library.turn().lock().unwrap_or_else(PoisonError::into_inner));
-        let status = call();
-        let said = self.said(status);
-        drop(turn);
-        said
+        let _turn = self.alone.then(|| self.library.turn());
+        if let Some(words) = self.library.last_words() {
+            return Err(DecodeError::Fatal(words.to_owned()));
+        }
+        self.said(call())
     }
 
     pub(super) fn shape(&self) -> DecoderShape {
@@ -302,7 +301,8 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(destroy) = self.table.destroy.filter(|_| self.library.alive()) {
+        let _turn = self.alone.then(|| self.library.turn());
+        if let Some(destroy) = self.table.destroy.filter(|_| self.library.last_words().is_none()) {
             // SAFETY: the instance is not used again.
             unsafe { destroy(self.pointer) };
         }

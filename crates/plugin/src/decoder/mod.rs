@@ -161,8 +161,10 @@ impl DecoderPlugin {
             id: id.clone(),
             message,
         };
-        if !library.alive() {
-            return Err(failed("it has broken down before".into()));
+        // Factories are called by one thread at a time.
+        let _turn = library.turn();
+        if let Some(words) = library.last_words() {
+            return Err(failed(words.to_owned()));
         }
         let factory = library
             .decoder_factory()
@@ -187,9 +189,6 @@ impl DecoderPlugin {
             create(name.as_ptr(), text, &mut made, room)
         };
         if status != Status::OK {
-            if status != Status::ERROR && status != Status::DISCARD {
-                library.die();
-            }
             let said = CStr::from_bytes_until_nul(&message)
                 .map(CStr::to_string_lossy)
                 .unwrap_or_default();
@@ -198,6 +197,9 @@ impl DecoderPlugin {
             } else {
                 said
             };
+            if status != Status::ERROR && status != Status::DISCARD {
+                library.die(&said);
+            }
             return Err(failed(said.into_owned()));
         }
         Instance::new(library, &self.listed, made)

@@ -1,7 +1,8 @@
 //! Calls of an instance as the products of a decoder.
 
 use super::instance::Instance;
-use gfe_abi::{self as abi, Matrix, MatrixMut, Slice, SliceMut};
+use crate::view::{matrix, matrix_mut, slice, slice_mut};
+use gfe_abi as abi;
 use gfe_model::{
     At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Guess, Latent, Output, SecondOrder, Seeds, Tangent, Taped,
     Targets, TensorSpec, Trainable,
@@ -22,44 +23,6 @@ impl Drop for PluginDecoder {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(Arc::clone(&self.instance));
         }
-    }
-}
-
-fn matrix(of: Cols<'_>) -> Matrix {
-    Matrix {
-        data: of.as_ptr(),
-        rows: of.nrows(),
-        cols: of.ncols(),
-        col_stride: stride(of.col_stride(), of.nrows()),
-    }
-}
-
-fn matrix_mut(of: ColsMut<'_>) -> MatrixMut {
-    let (rows, cols, col_stride) = (of.nrows(), of.ncols(), of.col_stride());
-    MatrixMut {
-        data: of.as_ptr_mut(),
-        rows,
-        cols,
-        col_stride: stride(col_stride, rows),
-    }
-}
-
-/// A single column may have any stride.
-fn stride(stride: isize, rows: usize) -> usize {
-    usize::try_from(stride).unwrap_or(rows).max(rows)
-}
-
-fn slice(of: &[f64]) -> Slice {
-    Slice {
-        data: of.as_ptr(),
-        len: of.len(),
-    }
-}
-
-fn slice_mut(of: &mut [f64]) -> SliceMut {
-    SliceMut {
-        data: of.as_mut_ptr(),
-        len: of.len(),
     }
 }
 
@@ -167,15 +130,11 @@ impl Tangent for PluginDecoder {
 }
 
 impl Trainable for PluginDecoder {
-    /// NaN where the plugin fails.
-    fn init(&self, seed: u64, params: &mut [f64]) {
+    fn init(&self, seed: u64, params: &mut [f64]) -> Result<(), DecodeError> {
         let of = &self.instance;
-        let function = known(of.trainable.and_then(|table| table.init));
+        let function = known(of.trainable.and_then(|table| table.init))?;
         // SAFETY: `params` is borrowed for the call.
-        let done = function.and_then(|function| of.call(|| unsafe { function(of.pointer, seed, slice_mut(params)) }));
-        if done.is_err() {
-            params.fill(f64::NAN);
-        }
+        of.call(|| unsafe { function(of.pointer, seed, slice_mut(params)) })
     }
 
     fn params_vjp(

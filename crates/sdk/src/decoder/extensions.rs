@@ -44,8 +44,8 @@ pub(super) unsafe extern "C" fn init<D: DecoderPlugin>(instance: *mut c_void, se
     guarded(instance, || unsafe {
         let of = Instance::<D>::of(instance);
         let params = view::slice_mut(params).filter(|params| params.len() == of.shape.params);
-        ability(of.decoder.trainable())?.init(seed, params.ok_or_else(|| Failure::shape("params"))?);
-        Ok(())
+        let params = params.ok_or_else(|| Failure::shape("params"))?;
+        ability(of.decoder.trainable())?.init(seed, params).map_err(failure)
     })
 }
 

@@ -11,7 +11,7 @@ use gfe_sdk::{Cols, ColsMut, DecodeError, Taped, Trainable};
 impl Trainable for Conv {
     /// Weights and biases from U(-1/sqrt(n), 1/sqrt(n)), n the second dimension of the weight times the pixels of the
     /// kernel: PyTorch's default for all three kinds of layer (with numbers of our own).
-    fn init(&self, seed: u64, params: &mut [f64]) {
+    fn init(&self, seed: u64, params: &mut [f64]) -> Result<(), DecodeError> {
         let mut uniform = Uniform::new(seed);
         for step in &self.program.steps {
             if let Map::Affine(map) = &step.map
@@ -21,6 +21,7 @@ impl Trainable for Conv {
                 uniform.fill(bound, &mut params[weights.start..][..weights.len()]);
             }
         }
+        Ok(())
     }
 
     fn params_vjp(

@@ -81,7 +81,10 @@ pub fn decoder(config: &str) -> Conv {
 /// Initial weights.
 pub fn weights(conv: &Conv, seed: u64) -> Vec<f64> {
     let mut params = vec![f64::NAN; conv.shape().params];
-    conv.trainable().expect("it has weights").init(seed, &mut params);
+    conv.trainable()
+        .expect("it has weights")
+        .init(seed, &mut params)
+        .expect("weights can be had");
     params
 }
 
