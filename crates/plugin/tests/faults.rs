@@ -7,10 +7,13 @@ use std::sync::Arc;
 use gfe_plugin::check::{Event, Outcome, Settings, run};
 use gfe_plugin::{DecoderPlugin, Library, PluginError};
 
-/// Compiles faulty.c with this fault.
+/// Compiles faulty.c with this fault, in a folder of its own: a library that changes while it is loaded is refused.
 fn compile(fault: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lib{}.so", fault.to_lowercase()));
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .expect("a folder can be made")
+        .keep();
+    let made = folder.join(format!("lib{}.so", fault.to_lowercase()));
     let run = Command::new("cc")
         .args(["-std=c11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"])
         .arg(format!("-DFAULT={fault}"))

@@ -54,6 +54,8 @@ pub struct Settings {
 pub(crate) struct Limits {
     adjoint: f64,
     differences: f64,
+    /// Rounding of the decoder's numbers.
+    epsilon: f64,
 }
 
 impl Limits {
@@ -62,10 +64,12 @@ impl Limits {
             Precision::F64 => Limits {
                 adjoint: 1e-12,
                 differences: 3e-7,
+                epsilon: f64::EPSILON,
             },
             Precision::F32 => Limits {
                 adjoint: 1e-5,
                 differences: 1e-3,
+                epsilon: f32::EPSILON.into(),
             },
         }
     }
