@@ -14,7 +14,8 @@ use faer::{Mat, MatRef};
 use gfe_encode::train::{Event, Optimizer, Tally, Training, split, train};
 use gfe_encode::{Encoding, Samples, WarmStart, encode};
 use gfe_io::ModelFile;
-use gfe_model::{Decoder, LossKind, Targets};
+use gfe_model::{DecodeError, Decoder, LossKind, Targets};
+use gfe_ode::FlowError;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -113,9 +114,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     })?;
     params.resize(count, 0.0);
     let trainable = decoder.trainable().ok_or(gfe_encode::train::TrainError::NotTrainable)?;
-    trainable
-        .init(seed, &mut params)
-        .map_err(|error| CliError::Decoder(error.to_string()))?;
+    trainable.init(seed, &mut params).map_err(|error| match error {
+        DecodeError::Fatal(_) => CliError::Flow(FlowError(error.to_string())),
+        other => CliError::Decoder(other.to_string()),
+    })?;
 
     let (start, mut last) = (Instant::now(), None);
     let images = training.y.ncols() as u64 * u64::from(how.epochs);

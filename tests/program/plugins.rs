@@ -91,6 +91,27 @@ fn a_fault_of_one_sample_is_its_own_status_and_touches_no_other() {
     let z = read(&expected, "z");
     assert!((z[6] - 0.5).abs() < 1e-6, "{z:?}");
 
+    // Decoding fails code by code too.
+    let decoded = folder.path("decoded.h5");
+    let bad = faulty(&folder, "ERROR_ON_LANE");
+    let told = works(&[
+        "decode",
+        &expected,
+        "-m",
+        &input.1,
+        "--decoder",
+        &bad,
+        "-o",
+        &decoded,
+        "--json",
+    ]);
+    assert!(told.contains("\"failed\":1"), "{told}");
+    let nan: Vec<bool> = read(&decoded, "reconstruction")
+        .iter()
+        .map(|value| value.is_nan())
+        .collect();
+    assert!(nan.iter().enumerate().all(|(k, nan)| *nan == (24..36).contains(&k)));
+
     let output = folder.path("error.h5");
     let bad = faulty(&folder, "ERROR_ON_LANE");
     let ran = gfe(&encode(&bad, &input, &output));
@@ -159,6 +180,12 @@ fn a_broken_plugin_is_refused_or_found_by_the_check() {
         assert_eq!(ran.status.code(), Some(1), "{told}");
         assert!(told.contains("FAILED") && told.contains(words), "{fault}: {told}");
     }
+    let ran = gfe(&["plugin", "check", &faulty(&folder, "EXITS")]);
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.code() == Some(1) && told.contains("the plugin ended the process"),
+        "{told}"
+    );
     let good = faulty(&folder, "NONE");
     let told: Value = serde_json::from_str(&works(&["plugin", "check", &good, "--json"])).expect("an object");
     assert_eq!(
@@ -302,6 +329,22 @@ fn a_decoder_plugin_is_trained_and_its_model_file_encodes() {
 }
 
 #[test]
+fn weights_that_cannot_be_had_end_the_training_with_the_plugins_words() {
+    let folder = Folder::default();
+    let (data, _) = data(&folder);
+    let run = format!(
+        "[decoder]\nplugin = \"{}\"\n[data]\ninput = \"{data}\"\n",
+        faulty(&folder, "INIT_FATAL")
+    );
+    let run = folder.write("run.toml", &run);
+    fails(
+        &["train", &run, "-o", &folder.path("model.safetensors")],
+        70,
+        &["no random numbers are left"],
+    );
+}
+
+#[test]
 fn a_new_plugin_builds_passes_the_check_and_encodes() {
     let folder = Folder::default();
     let here = folder.path(".");
@@ -326,18 +369,21 @@ fn a_new_plugin_builds_passes_the_check_and_encodes() {
         .and_then(Path::parent)
         .and_then(Path::parent)
         .expect("it lies in a target folder");
-    let run = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--offline",
-            "--manifest-path",
-            &folder.path("my-decay/Cargo.toml"),
-        ])
-        .env("CARGO_TARGET_DIR", target.join("template"))
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .output()
-        .expect("cargo starts");
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let build = || {
+        let run = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--offline",
+                "--manifest-path",
+                &folder.path("my-decay/Cargo.toml"),
+            ])
+            .env("CARGO_TARGET_DIR", target.join("template"))
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            .output()
+            .expect("cargo starts");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    };
+    build();
     let library = target.join("template/debug/libmy_decay.so").display().to_string();
     let (code, told) = gfe(&["plugin", "check", &library]);
     assert_eq!(code, Some(0), "{told}");
@@ -372,6 +418,26 @@ fn a_new_plugin_builds_passes_the_check_and_encodes() {
         );
     }
     assert_eq!(read(&folder.path("codes.h5"), "minima"), [1.0; 3]);
+
+    // A panic in it ends the run with its words.
+    let source = std::fs::read_to_string(folder.path("my-decay/src/lib.rs")).expect("it was made");
+    let broken = source.replacen(
+        "        for lane in",
+        "        assert!(at.z[(0, 0)] < 1.5, \"the lamp is out\");\n        for lane in",
+        1,
+    );
+    assert_ne!(broken, source);
+    std::fs::write(folder.path("my-decay/src/lib.rs"), broken).expect("there is room");
+    build();
+    let (code, told) = gfe(&[
+        &["encode", "decays.h5:/y", "--decoder", &library, "--force"],
+        &flags[..],
+    ]
+    .concat());
+    assert!(
+        code == Some(70) && told.contains("the plugin panicked: the lamp is out"),
+        "{code:?} {told}"
+    );
 }
 
 #[test]
