@@ -3,9 +3,13 @@
 use crate::error::CliError;
 use crate::input::Input;
 use faer::Mat;
+use gfe_io::RowsHash;
+use serde_json::{Value, json};
 
 /// The inputs that hold it.
 pub struct Known {
+    /// Over everything that is read of it.
+    hash: RowsHash,
     context: Vec<Input>,
     sigma: Option<Sigma>,
     /// Whether the data come with weights of their own.
@@ -78,6 +82,7 @@ impl Known {
             return Err(CliError::Usage(text));
         }
         Ok(Known {
+            hash: RowsHash::default(),
             context,
             sigma,
             weighted,
@@ -93,6 +98,19 @@ impl Known {
     /// Whether the data are to be read with weights.
     pub fn weighted(&self) -> bool {
         self.weighted
+    }
+
+    /// Where it comes from, with a hash of what was read, for the output's notes; nothing where nothing is known.
+    pub fn json(&self) -> Option<Value> {
+        let sigma = self.sigma.as_ref().map(|sigma| match sigma {
+            Sigma::Constant(number) => json!(number),
+            Sigma::Input(input) => json!(input.name()),
+        });
+        if sigma.is_none() && self.context.is_empty() {
+            return None;
+        }
+        let context: Vec<String> = self.context.iter().map(Input::name).collect();
+        Some(json!({"sigma": sigma, "context": context, "rows_sha256": self.hash.clone().finish()}))
     }
 
     /// The context of rows, `[c, rows]`, unless c is 0.
@@ -114,6 +132,7 @@ impl Known {
                 .zip(values)
                 .for_each(|(to, from)| *to = *from);
         }
+        self.hash.push(all.as_ref());
         Ok(Some(all))
     }
 
@@ -133,6 +152,7 @@ impl Known {
             Some(Sigma::Constant(sigma)) => Some(Mat::full(values, count, weight(*sigma))),
             Some(Sigma::Input(input)) => {
                 let sigma = input.matrix(ids)?;
+                self.hash.push(sigma.as_ref());
                 let row = |i: usize| if sigma.nrows() == 1 { 0 } else { i };
                 Some(Mat::from_fn(values, count, |i, b| weight(sigma[(row(i), b)])))
             }

@@ -97,8 +97,10 @@ fn main() -> ExitCode {
             output::say(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
     };
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         eprintln!("gfe: {error}");
         ExitCode::from(error.exit_code())
-    })
+    });
+    gfe_plugin::finished();
+    code
 }

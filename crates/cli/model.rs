@@ -40,7 +40,7 @@ impl PluginChoice {
     pub fn new(settings: &Settings) -> Result<PluginChoice, CliError> {
         let config: Option<Value> = settings.get("decoder.config")?;
         let config = match config {
-            Some(Value::String(text)) => Some(parse(&config_text(&text)?)?),
+            Some(Value::String(text)) => Some(config_json(&text)?),
             other => other,
         };
         Ok(PluginChoice {
@@ -57,19 +57,16 @@ impl PluginChoice {
 }
 
 /// A configuration as JSON: the text itself if it is an object, else what the file of that name holds.
-pub fn config_text(text: &str) -> Result<String, CliError> {
-    if text.trim_start().starts_with('{') {
-        return Ok(text.to_owned());
-    }
-    std::fs::read_to_string(text).map_err(|error| {
-        CliError::Config(format!(
-            "{text}: the configuration cannot be read: {error}; give JSON, or a file of it"
-        ))
-    })
-}
-
-fn parse(text: &str) -> Result<Value, CliError> {
-    serde_json::from_str(text)
+pub fn config_json(text: &str) -> Result<Value, CliError> {
+    let content = if text.trim_start().starts_with('{') {
+        text.to_owned()
+    } else {
+        std::fs::read_to_string(text).map_err(|error| {
+            let how = "give JSON, or a file of it";
+            CliError::Config(format!("{text}: the configuration cannot be read: {error}; {how}"))
+        })?
+    };
+    serde_json::from_str(&content)
         .map_err(|error| CliError::Config(format!("the decoder's configuration is not JSON: {error}")))
 }
 

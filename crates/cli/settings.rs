@@ -164,6 +164,18 @@ impl Settings {
         (!values.contains(&made.as_str())).then_some((choice, values, made))
     }
 
+    /// Whether the value of a key is what a model file records.
+    pub fn is_recorded(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some((_, Origin::Model)))
+    }
+
+    /// Takes back what a model file records of a key.
+    pub fn forget_recorded(&mut self, name: &'static str) {
+        if self.is_recorded(name) {
+            self.0.remove(name);
+        }
+    }
+
     /// The value of a key, where there is one.
     pub fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, CliError> {
         let Some((value, origin)) = self.0.get(name) else {

@@ -144,6 +144,7 @@ fn a_plugin_that_breaks_down_or_dies_ends_the_run_and_what_stood_there_stands() 
         ("NO_SUCH_STATUS", "it answered 17"),
         ("CRASH_ON_LANE", "SIGSEGV"),
         ("ABORT_ON_LANE", "SIGABRT"),
+        ("EXITS", "ended by a call of exit"),
     ] {
         let plugin = faulty(&folder, fault);
         let mut arguments = encode(&plugin, &input, &output);
@@ -184,6 +185,14 @@ fn a_broken_plugin_is_refused_or_found_by_the_check() {
     let told = String::from_utf8_lossy(&ran.stdout);
     assert!(
         ran.status.code() == Some(1) && told.contains("the plugin ended the process"),
+        "{told}"
+    );
+    // What a plugin prints is not taken for a finding, nor hides one.
+    let ran = gfe(&["plugin", "check", &faulty(&folder, "TALKS"), "--json"]);
+    let told: Value = serde_json::from_slice(&ran.stdout).expect("an object alone");
+    assert_eq!(
+        (ran.status.code(), told["checks"].as_array().map(Vec::len)),
+        (Some(1), Some(16)),
         "{told}"
     );
     let good = faulty(&folder, "NONE");
@@ -311,6 +320,7 @@ fn a_decoder_plugin_is_trained_and_its_model_file_encodes() {
     let run = folder.write("run.toml", &run);
     let told: Value = serde_json::from_str(&works(&["train", &run, "-o", &model, "--json"])).expect("an object");
     assert!(told["loss"].as_f64().is_some_and(|loss| loss < 0.6), "{told}");
+    assert!(works(&["inspect", &model]).contains("conv"));
     let output = folder.path("codes.h5");
     let plugin = built("conv");
     works(&[

@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DATASET")]
     pub(super) context: Vec<String>,
     /// Standard errors of the values: a dataset beside the input with one per sample or per value, FILE.h5:/DATASET, or a
-    /// number. With them the loss of values is gaussian by default.
+    /// number; inf masks a value. With them the loss of values is gaussian by default.
     #[arg(long, value_name = "DATASET")]
     pub(super) sigma: Option<String>,
     /// Starts of each sample, of which the lowest end is taken: the decoder's guesses, or z0 and points scattered about it.

@@ -69,8 +69,19 @@ impl Job {
             LossKind::Mse if known.has_sigma() => LossKind::Gaussian,
             other => other,
         };
+        if default == LossKind::Gaussian {
+            // A decoder trained without errors is used with them all the same.
+            settings.forget_recorded("method.loss");
+        }
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
+        if known.has_sigma() && !matches!(method.loss(), LossKind::Mse | LossKind::Gaussian) {
+            let name = method.loss().loss().name();
+            let text = format!(
+                "`sigma` is of values, and the loss is {name}, whose values have errors of their own: leave it out"
+            );
+            return Err(CliError::Usage(text));
+        }
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();

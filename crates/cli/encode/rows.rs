@@ -65,6 +65,9 @@ impl Job {
         let mut from = self.input.json();
         from["rows"] = json!([self.rows.start, self.rows.end]);
         from["rows_sha256"] = json!(rows_sha256);
+        if let Some(known) = self.known.json() {
+            from["known"] = known;
+        }
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));

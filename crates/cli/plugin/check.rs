@@ -8,10 +8,13 @@ use gfe_plugin::check::{Event, Outcome, Settings, run};
 use gfe_plugin::{DecoderPlugin, signal_name};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
@@ -33,6 +36,9 @@ pub struct Arguments {
     /// Print one JSON object on stdout.
     #[arg(long)]
     json: bool,
+    /// Where the process that runs the checks tells of them.
+    #[arg(long, hide = true)]
+    socket: Option<PathBuf>,
 }
 
 /// A check and how it ended.
@@ -41,12 +47,14 @@ type Finding = (String, Outcome);
 /// How long a check may take: a deadlock would last for ever.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The checks, told line by line as JSON.
+/// The checks, told line by line as JSON where nobody else writes: a plugin may print what it likes.
 pub fn probe(arguments: &Arguments) -> Result<ExitCode, CliError> {
-    let config = arguments
-        .config
-        .as_deref()
-        .map_or(Ok(String::new()), model::config_text)?;
+    let socket = arguments.socket.as_deref().unwrap_or(Path::new(""));
+    let mut parent = UnixStream::connect(socket).map_err(CliError::Stdout)?;
+    let config = match &arguments.config {
+        None => String::new(),
+        Some(text) => model::config_json(text)?.to_string(),
+    };
     let library = super::library(&arguments.file, None)?;
     let known: Vec<String> = library.decoders()?.into_iter().map(|one| one.id).collect();
     let id = arguments.id.clone().or_else(|| super::id_of(&arguments.file, &known));
@@ -55,11 +63,10 @@ pub fn probe(arguments: &Arguments) -> Result<ExitCode, CliError> {
         context: (!arguments.context.is_empty()).then(|| arguments.context.clone()),
         seed: arguments.seed,
     };
-    let mut stdout = std::io::stdout().lock();
     let mut broken = None;
     run(&plugin, &settings, &mut |event| {
         let line = serde_json::to_string(&event).unwrap_or_default();
-        if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        if let Err(error) = writeln!(parent, "{line}") {
             broken.get_or_insert(error);
         }
     })?;
@@ -87,14 +94,21 @@ pub fn check(arguments: &Arguments) -> Result<ExitCode, CliError> {
         let context: Vec<String> = arguments.context.iter().map(f64::to_string).collect();
         command.args(["--context", &context.join(",")]);
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stdin(Stdio::null())
-        .spawn()
+    let folder = std::env::temp_dir().join(format!("gfe-check-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(CliError::Stdout)?;
+    let socket = folder.join("socket");
+    let listener = UnixListener::bind(&socket).map_err(CliError::Stdout)?;
+    // What the plugin prints goes where people read it.
+    let stderr = std::io::stderr()
+        .as_fd()
+        .try_clone_to_owned()
         .map_err(CliError::Stdout)?;
+    command.arg("--socket").arg(&socket).stdout(stderr).stdin(Stdio::null());
+    let mut child = command.spawn().map_err(CliError::Stdout)?;
     let (speak, hear) = mpsc::channel();
-    let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
-    let reader = std::thread::spawn(move || {
+    // The thread ends with the program: it may wait for a child that never spoke.
+    std::thread::spawn(move || {
+        let lines = listener.accept().map(|(stream, _)| BufReader::new(stream).lines());
         for line in lines.into_iter().flatten().map_while(Result::ok) {
             if speak.send(line).is_err() {
                 break;
@@ -102,29 +116,38 @@ pub fn check(arguments: &Arguments) -> Result<ExitCode, CliError> {
         }
     });
     let (mut under_way, mut done, mut late, mut findings) = (None, false, false, Vec::new());
+    let mut spoken = Instant::now();
+    let mut gone = false;
     loop {
-        match hear.recv_timeout(PATIENCE) {
-            // A plugin may print lines of its own.
-            Ok(line) => match serde_json::from_str(&line) {
-                Ok(Event::Begun(name)) => under_way = Some(name),
-                Ok(Event::Ended(name, outcome)) => {
-                    under_way = None;
-                    report(arguments.json, (name, outcome), &mut findings)?;
+        match hear.recv_timeout(Duration::from_millis(200)) {
+            Ok(line) => {
+                spoken = Instant::now();
+                match serde_json::from_str(&line) {
+                    Ok(Event::Begun(name)) => under_way = Some(name),
+                    Ok(Event::Ended(name, outcome)) => {
+                        under_way = None;
+                        report(arguments.json, (name, outcome), &mut findings)?;
+                    }
+                    Ok(Event::Done) => done = true,
+                    Err(error) => return Err(CliError::Stdout(error.into())),
                 }
-                Ok(Event::Done) => done = true,
-                Err(_) => eprintln!("{line}"),
-            },
+            }
             Err(RecvTimeoutError::Disconnected) => break,
+            // What it said before it ended has been heard by now.
+            Err(RecvTimeoutError::Timeout) if gone => break,
             Err(RecvTimeoutError::Timeout) => {
-                late = true;
-                // It may have ended by itself in the meantime.
-                let _ = child.kill();
-                break;
+                gone = child.try_wait().map_err(CliError::Stdout)?.is_some();
+                late = spoken.elapsed() > PATIENCE;
+                if late {
+                    // It may have ended by itself in the meantime.
+                    let _ = child.kill();
+                    break;
+                }
             }
         }
     }
     let status = child.wait().map_err(CliError::Stdout)?;
-    let _ = reader.join();
+    let _ = std::fs::remove_dir_all(&folder);
     let name = under_way.unwrap_or_else(|| if done { "ending" } else { "loading" }.into());
     let fault = match status.signal() {
         _ if late => Some(format!("it does not return within {} s", PATIENCE.as_secs())),

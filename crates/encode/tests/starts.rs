@@ -221,10 +221,7 @@ fn error_bars_are_those_of_the_second_derivative_of_the_likelihood() {
     // D l = 2 (z^2 - 1)^2 + (w/2) (z/2 + v - y)^2 + 2 v^2 for weights 4, w, 4; its Hessian is the inverse covariance.
     for b in [0, 1, 3, 4] {
         let (z, w) = (found.z[(0, b)], if b == 4 { 1e6 } else { 4.0 });
-        let h = [
-            [24.0 * z * z - 8.0 + 0.25 * w, 0.5 * w],
-            [0.5 * w, w + 4.0],
-        ];
+        let h = [[24.0 * z * z - 8.0 + 0.25 * w, 0.5 * w], [0.5 * w, w + 4.0]];
         let determinant = h[0][0] * h[1][1] - h[0][1] * h[1][0];
         let expected = [h[1][1], -h[0][1], -h[1][0], h[0][0]].map(|value| value / determinant);
         for (k, expected) in expected.into_iter().enumerate() {

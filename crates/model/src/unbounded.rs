@@ -216,7 +216,9 @@ impl Guess for Unbounded {
         for lane in 0..z.ncols() {
             let column = column_mut(&mut z, lane);
             for (z, latent) in column.iter_mut().zip(self.inner.latents()) {
-                *z = latent.unbounded(*z);
+                // One out of bounds is none: far out the flow would not come back.
+                let within = (latent.lower..=latent.upper).contains(&*z);
+                *z = if within { latent.unbounded(*z) } else { f64::NAN };
             }
         }
         Ok(())

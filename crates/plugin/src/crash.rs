@@ -94,7 +94,33 @@ extern "C" fn died(signal: i32) {
     }
 }
 
-/// From here on a crash ends the program with exit code 70, a sentence that names `plugin`, and without the file of
+/// Whether the program has come to its end by itself.
+static FINISHED: AtomicBool = AtomicBool::new(false);
+
+/// The program has come to its end by itself: leaving is no fault from here on.
+pub fn finished() {
+    FINISHED.store(true, Ordering::Release);
+}
+
+extern "C" fn left() {
+    if FINISHED.load(Ordering::Acquire) {
+        return;
+    }
+    BEFORE.say();
+    let how = "a call of exit";
+    // SAFETY: as in `died`.
+    unsafe {
+        libc::write(2, how.as_ptr().cast(), how.len());
+        AFTER.say();
+        let file = FILE.load(Ordering::Acquire);
+        if !file.is_null() {
+            libc::unlink(file);
+        }
+        libc::_exit(EXIT);
+    }
+}
+
+/// From here on a crash, or a call of exit before [`finished`], ends the program with exit code 70, a sentence that names `plugin`, and without the file of
 /// [`unlink_on_crash`].
 pub fn guard_against_crashes(plugin: &str) {
     static INSTALLED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -103,14 +129,16 @@ pub fn guard_against_crashes(plugin: &str) {
         return;
     }
     plugins.push(plugin.to_owned());
-    BEFORE.set("gfe: the program died by ".into());
+    BEFORE.set("gfe: the program ended by ".into());
     AFTER.set(format!(
-        " with the plugin {} loaded: look for the fault with gfe plugin check; what was written before stands\n",
+        " with the plugin {} loaded: look for the fault with gfe plugin check; an output that stood there stands\n",
         plugins.join(", ")
     ));
     if plugins.len() > 1 {
         return;
     }
+    // SAFETY: the handler touches nothing that is taken down before it.
+    unsafe { libc::atexit(left) };
     for (signal, _) in SIGNALS {
         // SAFETY: the handler does nothing but what is async-signal-safe. It runs on the stack that Rust's threads keep for
         // signals, so that an overflowing stack is told too.

@@ -47,11 +47,17 @@ impl PluginDataset {
                     available: available(),
                 });
             }
-            id => {
+            None => {
+                return Err(PluginError::NotAPlugin {
+                    path: library.path().to_owned(),
+                    what: "it has no data set".into(),
+                });
+            }
+            Some(id) => {
                 return Err(PluginError::NoSuchId {
                     path: library.path().to_owned(),
                     kind: "data set",
-                    id: id.unwrap_or("at all").to_owned(),
+                    id: id.to_owned(),
                     available: available(),
                 });
             }

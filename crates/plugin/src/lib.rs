@@ -16,7 +16,7 @@ mod library;
 mod table;
 mod view;
 
-pub use crash::{guard_against_crashes, signal_name, unlink_on_crash};
+pub use crash::{finished, guard_against_crashes, signal_name, unlink_on_crash};
 pub use dataset::PluginDataset;
 pub use decoder::{DecoderPlugin, Precision, Threads};
 pub use error::PluginError;

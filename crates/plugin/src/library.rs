@@ -160,6 +160,9 @@ impl Library {
             unsafe {
                 let Some(info) = table::read(info(index)) else { break };
                 let id = table::text(info.id);
+                if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+                    return Err(self.broken(&id, "its id is not made of letters, digits, - and _"));
+                }
                 listed.push(DecoderListed {
                     title: table::text(info.title),
                     version: Version(info.version.major, info.version.minor),

@@ -150,6 +150,12 @@ fn differences(
         unknown,
         components,
     } = compared;
+    if unknown == components && components > 0 {
+        return Outcome::Failed(format!(
+            "none of {components} components can be measured by differences: kinks or rounding are larger; try another --context or \
+             a smooth activation"
+        ));
+    }
     let told = verdict(Ok(Some(worst)), limits.differences, (what, lacking));
     match told {
         Outcome::Passed(text) if 2 * unknown > components => Outcome::Noted(format!(
@@ -382,6 +388,7 @@ pub(crate) fn guess(of: &Subject<'_>) -> Outcome {
     let latent = decoder.shape().latent;
     let result = (|| -> Result<Outcome, DecodeError> {
         let (y, _) = place.forward(decoder, &place.z)?;
+        let kept = y.clone();
         let guessed = |start: usize, w: Option<Cols<'_>>, lanes: &[usize]| -> Result<Batch, DecodeError> {
             let (y, context) = (y.pick(lanes), place.context.pick(lanes));
             let mut z = Batch::new(latent, lanes.len());
@@ -405,9 +412,37 @@ pub(crate) fn guess(of: &Subject<'_>) -> Outcome {
         }
         let ones = Batch::from_fn(y.column(0).len(), LANES, |_, _| 1.0);
         guessed(0, Some(ones.cols()), &all)?;
+        // What is masked is not to be read: NaN stands there, and then another number.
+        let masked = Batch::from_fn(y.column(0).len(), LANES, |i, _| if i % 3 == 1 { 0.0 } else { 1.0 });
+        let hidden = |number: f64| -> Result<Batch, DecodeError> {
+            let y = Batch::from_fn(y.column(0).len(), LANES, |i, b| {
+                if i % 3 == 1 { number } else { y.column(b)[i] }
+            });
+            let mut z = Batch::new(latent, LANES);
+            let data = Targets {
+                y: y.cols(),
+                w: Some(masked.cols()),
+            };
+            guess.guess(&place.params, place.context.cols(), data, 0, z.cols_mut())?;
+            Ok(z)
+        };
+        let (one, other) = (hidden(f64::NAN)?, hidden(1e9)?);
+        if one
+            .values()
+            .zip(other.values())
+            .any(|(a, b)| a.to_bits() != b.to_bits())
+        {
+            return Ok(Outcome::Failed("guess reads values whose weight is 0".into()));
+        }
         let mut starts = vec![first];
         for start in 1..4 {
             starts.push(guessed(start, None, &all)?);
+        }
+        if starts.iter().any(|z| !z.intact()) {
+            return Ok(Outcome::Failed("guess writes outside z".into()));
+        }
+        if kept.values().zip(y.values()).any(|(a, b)| a.to_bits() != b.to_bits()) {
+            return Ok(Outcome::Failed("guess writes to y".into()));
         }
         for z in &starts {
             for b in 0..LANES {
