@@ -1,7 +1,7 @@
 """Decoders and all their derivatives as PyTorch computes them, for `tests/torch.rs`.
 
     python compare_torch.py tests/golden           three small decoders, in single and in double precision
-    python compare_torch.py --full /tmp/full       both CIFAR-10 decoders at full size
+    python compare_torch.py --full FOLDER       both CIFAR-10 decoders at full size
     python compare_torch.py --time                 seconds of PyTorch for them, one thread
 
 Every file is a model file written by datasets/gfe_export.py, with more tensors gfe.test.*: the directions z_dot, x_bar and

@@ -1,11 +1,11 @@
 //! A plugin's data set as one of ours.
 
 use crate::table;
-use crate::view::matrix_mut;
+use crate::view::{self, matrix_mut};
 use crate::{Library, PluginError};
-use core::ffi::{CStr, c_void};
+use core::ffi::c_void;
 use faer::Mat;
-use gfe_abi::{self as abi, DatasetInstance, DatasetTable, MatrixMut, Status, Text, TextMut};
+use gfe_abi::{self as abi, DatasetInstance, DatasetTable, MatrixMut, Status};
 use gfe_model::{Axis, DataError, DataShape, DatasetSource, Dim, Element, TargetsMut};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -80,29 +80,14 @@ impl PluginDataset {
             table: core::ptr::null(),
             instance: core::ptr::null_mut(),
         };
-        let mut message = vec![0u8; 4096];
-        // SAFETY: everything passed in is valid during the call; one byte of `message` stays 0 whatever is written.
-        let status = unsafe {
-            let text = Text {
-                data: config.as_ptr().cast(),
-                len: config.len(),
-            };
-            let room = TextMut {
-                data: message.as_mut_ptr().cast(),
-                len: message.len() - 1,
-            };
-            create(name.as_ptr(), text, &mut made, room)
-        };
-        if status != Status::OK {
-            let said = CStr::from_bytes_until_nul(&message)
-                .map(CStr::to_string_lossy)
-                .unwrap_or_default();
-            return Err(failed(if said.is_empty() {
-                "it does not say why".into()
-            } else {
-                said.into_owned()
-            }));
-        }
+        // SAFETY: everything passed in is valid during the call.
+        let call = |config, room| unsafe { create(name.as_ptr(), config, &mut made, room) };
+        view::create(config, call).map_err(|(status, said)| {
+            if status != Status::ERROR && status != Status::DISCARD {
+                library.die(&said);
+            }
+            failed(said)
+        })?;
         // SAFETY: the plugin answered OK, so the table is null or one of the interface.
         let table: Option<DatasetTable> = unsafe { table::read(made.table) };
         let table = table.ok_or_else(|| library.broken(&id, "it was made without a table of functions"))?;

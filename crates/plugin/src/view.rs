@@ -1,6 +1,7 @@
-//! Our matrices and slices as the interface passes them.
+//! Our matrices, slices and texts as the interface passes them.
 
-use gfe_abi::{Matrix, MatrixMut, Slice, SliceMut};
+use core::ffi::CStr;
+use gfe_abi::{Matrix, MatrixMut, Slice, SliceMut, Status, Text, TextMut};
 use gfe_model::{Cols, ColsMut};
 
 /// Values from one column's start to the next one's. Panics where rows do not lie side by side, or columns overlap.
@@ -45,4 +46,31 @@ pub(crate) fn slice_mut(of: &mut [f64]) -> SliceMut {
         data: of.as_mut_ptr(),
         len: of.len(),
     }
+}
+
+/// Calls a factory's `create` with a configuration and room for its sentence; what it says on any status but OK.
+pub(crate) fn create(config: &str, call: impl FnOnce(Text, TextMut) -> Status) -> Result<(), (Status, String)> {
+    let mut message = vec![0u8; 4096];
+    let config = Text {
+        data: config.as_ptr().cast(),
+        len: config.len(),
+    };
+    // One byte stays 0 whatever is written.
+    let room = TextMut {
+        data: message.as_mut_ptr().cast(),
+        len: message.len() - 1,
+    };
+    let status = call(config, room);
+    if status == Status::OK {
+        return Ok(());
+    }
+    let said = CStr::from_bytes_until_nul(&message)
+        .map(CStr::to_string_lossy)
+        .unwrap_or_default();
+    let said = if said.is_empty() {
+        "it does not say why".into()
+    } else {
+        said
+    };
+    Err((status, said.into_owned()))
 }

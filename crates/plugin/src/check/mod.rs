@@ -5,6 +5,7 @@
 
 mod batch;
 mod columns;
+mod differences;
 mod point;
 mod products;
 mod threads;

@@ -4,9 +4,8 @@ mod instance;
 mod products;
 
 use crate::library::DecoderListed;
-use crate::{Library, PluginError};
-use core::ffi::CStr;
-use gfe_abi::{self as abi, DecoderInstance, Status, Text, TextMut};
+use crate::{Library, PluginError, view};
+use gfe_abi::{self as abi, DecoderInstance, Status};
 use gfe_model::Decoder;
 use instance::Instance;
 use products::PluginDecoder;
@@ -175,33 +174,14 @@ impl DecoderPlugin {
             table: core::ptr::null(),
             instance: core::ptr::null_mut(),
         };
-        let mut message = vec![0u8; 4096];
-        // SAFETY: everything passed in is valid during the call; one byte of `message` stays 0 whatever is written.
-        let status = unsafe {
-            let text = Text {
-                data: self.config.as_ptr().cast(),
-                len: self.config.len(),
-            };
-            let room = TextMut {
-                data: message.as_mut_ptr().cast(),
-                len: message.len() - 1,
-            };
-            create(name.as_ptr(), text, &mut made, room)
-        };
-        if status != Status::OK {
-            let said = CStr::from_bytes_until_nul(&message)
-                .map(CStr::to_string_lossy)
-                .unwrap_or_default();
-            let said = if said.is_empty() {
-                "it does not say why".into()
-            } else {
-                said
-            };
+        // SAFETY: everything passed in is valid during the call.
+        let call = |config, room| unsafe { create(name.as_ptr(), config, &mut made, room) };
+        view::create(&self.config, call).map_err(|(status, said)| {
             if status != Status::ERROR && status != Status::DISCARD {
                 library.die(&said);
             }
-            return Err(failed(said.into_owned()));
-        }
+            failed(said)
+        })?;
         Instance::new(library, &self.listed, made)
     }
 }
