@@ -7,7 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod check;
-mod columns;
+pub mod columns;
 mod dataset;
 mod decoder;
 pub mod dense;

@@ -13,13 +13,16 @@ mod train;
 pub use activation::Activation;
 pub use config::{DenseConfig, DenseError, DenseKind};
 
-use crate::columns::{batch, batch_mut, blocks, column_mut, cut, widest_block};
+use crate::columns::{batch, batch_mut, blocks, column_mut, cut, lanes_of, widest};
 use crate::{
     At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, SecondOrder, Tangent, Taped, TensorSpec, Trainable,
 };
 use faer::prelude::IntoConst;
 use layer::{Layer, affine, product, scale};
-use std::ops::Range;
+
+/// Columns that a product treats at a time: bounds scratch, and is wide enough that packing the weights once per block
+/// costs little beside the product.
+const BLOCK: usize = 256;
 
 /// A dense decoder; it holds its architecture alone.
 #[derive(Clone, Debug)]
@@ -107,19 +110,6 @@ impl Dense {
     }
 }
 
-/// The same for some of the lanes.
-fn lanes_of<'a>(taped: Taped<'a>, block: &Range<usize>) -> Taped<'a> {
-    let at = At {
-        z: cut(taped.at.z, block),
-        context: cut(taped.at.context, block),
-        ..taped.at
-    };
-    Taped {
-        at,
-        tape: cut(taped.tape, block),
-    }
-}
-
 impl Decoder for Dense {
     fn shape(&self) -> DecoderShape {
         let data = self.layers[self.layers.len() - 1].outputs;
@@ -159,7 +149,7 @@ impl Decoder for Dense {
     }
 
     fn scratch_len(&self, columns: usize) -> usize {
-        second_order::scratch_per_column(self) * widest_block(columns)
+        second_order::scratch_per_column(self) * widest(columns, BLOCK)
     }
 
     fn forward(
@@ -203,7 +193,7 @@ impl Decoder for Dense {
         mut z_bar: ColsMut<'_>,
         scratch: &mut [f64],
     ) -> Result<(), DecodeError> {
-        for block in blocks(x_bar.ncols()) {
+        for block in blocks(x_bar.ncols(), BLOCK) {
             let x_bar = cut(x_bar, &block);
             let mut z_bar = z_bar.as_mut().subcols_mut(block.start, block.len());
             self.pull_back(lanes_of(taped, &block), x_bar, scratch, |index, delta| {
@@ -253,7 +243,7 @@ impl Tangent for Dense {
     ) -> Result<(), DecodeError> {
         let directions = z_dot.ncols() / taped.tape.ncols().max(1);
         let last = self.layers.len() - 1;
-        for block in blocks(z_dot.ncols()) {
+        for block in blocks(z_dot.ncols(), BLOCK) {
             let columns = block.len();
             let (mut below, mut here) = scratch[..2 * self.widest * columns].split_at_mut(self.widest * columns);
             for (index, layer) in self.layers.iter().enumerate() {

@@ -5,8 +5,8 @@
 
 use super::layer::{add_product, product, scale};
 use super::train::add_lanes;
-use super::{Dense, lanes_of};
-use crate::columns::{batch, batch_mut, blocks, column, column_mut, cut};
+use super::{BLOCK, Dense};
+use crate::columns::{batch, batch_mut, blocks, column, column_mut, cut, lanes_of};
 use crate::{Cols, ColsMut, DecodeError, SecondOrder, Seeds, Taped};
 use faer::prelude::IntoConst;
 
@@ -165,7 +165,7 @@ impl SecondOrder for Dense {
         mut params_bar_dot: Option<&mut [f64]>,
         scratch: &mut [f64],
     ) -> Result<(), DecodeError> {
-        for block in blocks(seeds.z_dot.ncols()) {
+        for block in blocks(seeds.z_dot.ncols(), BLOCK) {
             let seeds = Seeds {
                 z_dot: cut(seeds.z_dot, &block),
                 x_bar: cut(seeds.x_bar, &block),

@@ -1,8 +1,8 @@
 //! Initial weights and parameter gradients.
 
 use super::layer::add_product;
-use super::{Dense, lanes_of};
-use crate::columns::{blocks, column, cut};
+use super::{BLOCK, Dense};
+use crate::columns::{blocks, column, cut, lanes_of};
 use crate::random::Uniform;
 use crate::{Cols, DecodeError, Taped, Trainable};
 
@@ -34,7 +34,7 @@ impl Trainable for Dense {
         params_bar: &mut [f64],
         scratch: &mut [f64],
     ) -> Result<(), DecodeError> {
-        for block in blocks(x_bar.ncols()) {
+        for block in blocks(x_bar.ncols(), BLOCK) {
             let taped = lanes_of(taped, &block);
             let x_bar = cut(x_bar, &block);
             self.pull_back(taped, x_bar, scratch, |index, delta| {
