@@ -134,6 +134,22 @@ fn a_fault_of_one_sample_is_its_own_status_and_touches_no_other() {
 }
 
 #[test]
+fn calls_overlap_only_as_a_plugin_declares() {
+    let folder = Folder::default();
+    let input = data(&folder);
+    let expected = folder.path("expected.h5");
+    let more = ["--starts", "40", "--threads", "6", "--lanes", "3"];
+    works(&[&encode(&faulty(&folder, "NONE"), &input, &expected)[..], &more].concat());
+    for mode in ["ONE_CALL_PER_INSTANCE", "ONE_CALL_AT_ALL"] {
+        let plugin = faulty(&folder, mode);
+        let output = folder.path(&format!("{mode}.h5"));
+        works(&[&encode(&plugin, &input, &output)[..], &more].concat());
+        assert_eq!(read(&output, "z"), read(&expected, "z"), "{mode}");
+        works(&["plugin", "check", &plugin]);
+    }
+}
+
+#[test]
 fn a_plugin_that_breaks_down_or_dies_ends_the_run_and_what_stood_there_stands() {
     let folder = Folder::default();
     let input = data(&folder);

@@ -43,7 +43,10 @@ enum {
     HIDDEN_COMPONENT = 28,
     KEEPS_WEIGHTS = 29,
     INIT_FATAL = 30,
-    TALKS = 31
+    TALKS = 31,
+    /* No faults: these abort where the host makes calls overlap that must not. */
+    ONE_CALL_PER_INSTANCE = 32,
+    ONE_CALL_AT_ALL = 33
 };
 
 enum { LATENT = 3, DATA = 12, PARAMS = 2 };
@@ -62,6 +65,17 @@ static int fits_mut(gfe_matrix_mut m, size_t rows, size_t cols) { return m.rows 
 static gfe_status misfit(void) {
     error_text = "an argument has another shape than the interface asks for";
     return GFE_ERROR;
+}
+
+static int in_library;
+
+/* Aborts where another call is under way that must not be. */
+static void enter(void *instance) {
+    int *inside = FAULT == ONE_CALL_AT_ALL ? &in_library : instance;
+    if (FAULT != ONE_CALL_AT_ALL && FAULT != ONE_CALL_PER_INSTANCE) return;
+    if (__atomic_fetch_add(inside, 1, __ATOMIC_SEQ_CST)) abort();
+    for (volatile int wait = 0; wait < 3000; wait++) {}
+    __atomic_fetch_sub(inside, 1, __ATOMIC_SEQ_CST);
 }
 
 static gfe_status shape(void *instance, gfe_shape *to) {
@@ -97,7 +111,7 @@ static int point_fits(const gfe_at *at) {
 }
 
 static gfe_status forward(void *instance, const gfe_at *at, gfe_matrix_mut x, gfe_matrix_mut tape, gfe_slice_mut scratch) {
-    (void)instance;
+    enter(instance);
     (void)tape;
     size_t lanes = at->z.cols;
     if (FAULT == KEEPS_WEIGHTS && !kept && at->params.len == PARAMS) {
@@ -160,7 +174,7 @@ static void slope(const double *z, size_t i, double *row) {
 
 static gfe_status vjp(void *instance, const gfe_at *at, gfe_matrix tape, gfe_matrix x_bar, gfe_matrix_mut z_bar,
                       gfe_slice_mut scratch) {
-    (void)instance;
+    enter(instance);
     (void)tape;
     (void)scratch;
     size_t lanes = at->z.cols;
@@ -189,7 +203,7 @@ static gfe_status vjp(void *instance, const gfe_at *at, gfe_matrix tape, gfe_mat
 
 static gfe_status jvp(void *instance, const gfe_at *at, gfe_matrix tape, gfe_matrix z_dot, gfe_matrix_mut x_dot,
                       gfe_slice_mut scratch) {
-    (void)instance;
+    enter(instance);
     (void)tape;
     (void)scratch;
     size_t lanes = at->z.cols, columns = z_dot.cols;
@@ -261,7 +275,7 @@ static const char *last_error(void *instance) {
     return error_text;
 }
 
-static void destroy(void *instance) { (void)instance; }
+static void destroy(void *instance) { free(instance); }
 
 static const gfe_tangent_table tangent_table = {sizeof tangent_table, jvp};
 static const gfe_trainable_table trainable_table = {sizeof trainable_table, init, params_vjp};
@@ -289,7 +303,9 @@ static const gfe_decoder_table table = {
 
 static const gfe_decoder_info info_of = {
     sizeof info_of, "faulty", "A decoder with a fault", {1, 0},
-    FAULT == FALSE_SHARED ? GFE_THREADS_SHARED : GFE_THREADS_INSTANCE, GFE_PRECISION_F64,
+    FAULT == FALSE_SHARED      ? GFE_THREADS_SHARED
+    : FAULT == ONE_CALL_AT_ALL ? GFE_THREADS_PROCESS
+                               : GFE_THREADS_INSTANCE, GFE_PRECISION_F64,
 };
 
 static size_t count(void) { return 1; }
@@ -303,7 +319,7 @@ static gfe_status create(const char *id, gfe_text config, gfe_decoder_instance *
         return GFE_ERROR;
     }
     made->table = &table;
-    made->instance = NULL;
+    made->instance = calloc(1, sizeof(int));
     return GFE_OK;
 }
 
