@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Output file.
     #[arg(short, long)]
     pub(super) output: Option<String>,
-    /// Run file (TOML) with the sections `method` and `encode`.
+    /// Run file (TOML) with the sections `method`, `encode` and, for a plugin, `decoder`.
     #[arg(short, long)]
     pub(super) config: Option<PathBuf>,
     /// A setting by its key in the run file; may be repeated. VALUE is TOML or a bare text.
