@@ -231,7 +231,7 @@ fn counts_agree(model: &Model, matrix_free: bool) {
             ..claimed
         };
         assert_eq!(found, claimed);
-        let least = 3 * few.y.ncols() as u32;
+        let least = (3 * few.y.ncols() as u32).max(if matrix_free { 0 } else { 200 });
         assert!(claimed.evaluations > least && claimed.vjps > least);
     }
 }
