@@ -2,7 +2,7 @@
 
 use gfe_encode::train::TrainError;
 use gfe_io::IoError;
-use gfe_model::DataError;
+use gfe_model::{DataError, DecodeError};
 use gfe_ode::FlowError;
 use gfe_plugin::PluginError;
 
@@ -47,6 +47,8 @@ pub enum CliError {
     #[error("stdout cannot be written: {0}")]
     Stdout(std::io::Error),
     #[error("{0}")]
+    Internal(String),
+    #[error("{0}")]
     NoRunFile(String),
     #[error("{0}")]
     Config(String),
@@ -65,8 +67,10 @@ impl CliError {
             CliError::NoRunFile(_) => 66,
             CliError::Train(TrainError::NothingUsable { .. }) => 65,
             CliError::Train(TrainError::Diverged { .. }) => 1,
-            CliError::Train(TrainError::NotTrainable) => 78,
-            CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
+            CliError::Train(TrainError::NotTrainable | TrainError::Pair(_)) => 78,
+            CliError::Train(TrainError::Init(DecodeError::Discard(_) | DecodeError::Failed(_))) => 78,
+            CliError::Train(TrainError::OtherState { .. }) => 65,
+            CliError::Internal(_) | CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
             CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } | CliError::Folder(_) => 73,
             CliError::Memory { .. } => 71,
             CliError::Stdout(_) => 74,

@@ -19,11 +19,22 @@ const fn of_solver(name: &'static str, solvers: &'static [&'static str]) -> Key 
     }
 }
 
-const fn of_optimizer(name: &'static str, optimizers: &'static [&'static str]) -> Key {
+const fn of(name: &'static str, choice: &'static str, values: &'static [&'static str]) -> Key {
     Key {
         name,
-        only: Some(("train.optimizer", optimizers)),
+        only: Some((choice, values)),
     }
+}
+
+/// How codes of training samples are found: by the flow, or as a baseline does.
+pub const LEARNING: [&str; 5] = ["flow", "autoencoder", "auto-decoder", "pca", "logistic-pca"];
+/// Those that integrate the flow for training samples.
+const BY_FLOW: &[&str] = &["flow", "logistic-pca"];
+/// Those that go over mini-batches.
+const BY_STEPS: &[&str] = &["flow", "autoencoder", "auto-decoder", "logistic-pca"];
+
+const fn of_steps(name: &'static str) -> Key {
+    of(name, "train.method", BY_STEPS)
 }
 
 /// The solvers that follow the flow in time.
@@ -40,6 +51,9 @@ pub fn default_of(choice: &str) -> &'static str {
         "method.flow" => "gradient",
         "method.grid" => "uniform",
         "method.z0" => "zeros",
+        "train.method" => "flow",
+        "train.gradient" => "approximate",
+        "train.schedule" => "constant",
         _ => "rmsprop",
     }
 }
@@ -110,20 +124,43 @@ pub const KEYS: &[Key] = &[
     key("decoder.output"),
     key("data.input"),
     key("data.rows"),
+    key("data.select"),
     key("data.context"),
     key("data.sigma"),
     key("data.validation"),
-    key("train.gradient"),
-    key("train.optimizer"),
-    key("train.learning_rate"),
-    of_optimizer("train.decay", &["rmsprop"]),
-    of_optimizer("train.beta1", &["adam"]),
-    of_optimizer("train.beta2", &["adam"]),
-    key("train.eps"),
-    key("train.batch_size"),
-    key("train.epochs"),
+    key("data.validation_rows"),
+    key("data.groups"),
+    key("data.held_out"),
+    key("data.held_out_seed"),
+    key("train.method"),
+    of("train.gradient", "train.method", BY_FLOW),
+    of("train.start", "train.method", BY_FLOW),
+    of("train.visit_steps", "train.method", BY_FLOW),
+    of("train.encoder_layers", "train.method", &["autoencoder"]),
+    of("train.judged_by", "train.method", &["autoencoder"]),
+    of("train.code_learning_rate", "train.method", &["auto-decoder"]),
+    of_steps("train.optimizer"),
+    of_steps("train.learning_rate"),
+    of("train.decay", "train.optimizer", &["rmsprop"]),
+    of("train.beta1", "train.optimizer", &["adam", "adamw"]),
+    of("train.beta2", "train.optimizer", &["adam", "adamw"]),
+    of("train.weight_decay", "train.optimizer", &["adamw"]),
+    of_steps("train.eps"),
+    of_steps("train.schedule"),
+    of("train.schedule_last", "train.schedule", &["cosine"]),
+    of("train.schedule_factor", "train.schedule", &["exponential", "step"]),
+    of("train.schedule_every", "train.schedule", &["step"]),
+    of_steps("train.warm_up"),
+    of_steps("train.clip_norm"),
+    of_steps("train.batch_size"),
+    of_steps("train.epochs"),
+    of_steps("train.samples"),
     key("train.seed"),
-    key("train.validate_every"),
+    of_steps("train.validate_every"),
+    of_steps("train.validate_samples"),
+    of_steps("train.patience"),
+    of_steps("train.checkpoint_minutes"),
+    key("train.regression_samples"),
 ];
 
 /// The candidate most like `text`.

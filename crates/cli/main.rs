@@ -3,7 +3,9 @@
 mod convert;
 mod decode;
 mod encode;
+mod encoder_network;
 mod error;
+mod evaluate;
 mod figure;
 mod flags;
 mod import;
@@ -19,6 +21,7 @@ mod plugin;
 mod problem;
 mod progress;
 mod rows;
+mod samples;
 mod settings;
 mod summary;
 mod train;
@@ -42,6 +45,8 @@ enum Command {
     Encode(Box<encode::Arguments>),
     /// Train a decoder on its own encodings.
     Train(Box<train::Arguments>),
+    /// Tell what a decoder is worth on data, by codes from all values and from some of them.
+    Evaluate(Box<evaluate::Arguments>),
     /// Decode codes: D(z), values as the decoder was fitted to, the input times its scale.
     Decode(decode::Arguments),
     /// Write data of any source as HDF5 with named dimensions.
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Encode(arguments) => encode::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),

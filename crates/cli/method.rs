@@ -1,6 +1,7 @@
 //! How samples are encoded, from the `[method]` section: shared by `encode` and `train`.
 
 use crate::error::CliError;
+use crate::model::Model;
 use crate::settings::Settings;
 use crate::z0::Z0;
 use gfe_encode::{Amd, Begin, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Steps, Trace};
@@ -136,9 +137,9 @@ impl Method {
         self.threads
     }
 
-    /// The initial latents; a file must hold `[samples, latent]` values.
-    pub fn z0(&self, samples: usize, latent: usize) -> Result<Z0, CliError> {
-        Z0::open(&self.z0, self.z0_seed, (samples, latent))
+    /// The initial latents; a file must hold `[samples, latent]` values. See [`Z0::open`] for `model`.
+    pub fn z0(&self, samples: usize, latent: usize, model: Option<&mut Model>) -> Result<Z0, CliError> {
+        Z0::open(&self.z0, self.z0_seed, (samples, latent), model)
     }
 
     /// The settings as they stand, without those that change no number.

@@ -1,5 +1,6 @@
 //! A decoder with its weights: from a model file, from a plugin, or from both.
 
+use crate::encoder_network::EncoderNetwork;
 use crate::error::CliError;
 use crate::plugin;
 use crate::settings::Settings;
@@ -201,12 +202,19 @@ pub struct Model {
     pub params: Vec<f64>,
     /// What the file records of its training.
     pub training: Option<Value>,
+    /// The learned z0 that the file holds, `[d]`.
+    pub z0: Option<Vec<f64>>,
+    /// The encoder network that the file holds.
+    pub encoder: Option<EncoderNetwork>,
     warm_start: Option<(StoredTensor, StoredTensor)>,
     vectors: Option<(StoredTensor, StoredTensor)>,
 }
 
 /// Tensors of the linear regression of codes on data, `[d, D]` and `[d]`.
 const WARM_START: [&str; 2] = ["gfe.warm_start.weight", "gfe.warm_start.bias"];
+
+/// The tensor of a learned z0, `[d]`.
+pub const LEARNED_Z0: &str = "gfe.z0";
 
 /// Codes and what they decode to, a column each.
 pub type Vectors = (Mat<f64>, Mat<f64>);
@@ -243,6 +251,8 @@ impl Model {
                 architecture,
                 params: Vec::new(),
                 training: None,
+                z0: None,
+                encoder: None,
                 warm_start: None,
                 vectors: None,
             });
@@ -251,7 +261,15 @@ impl Model {
         let [weight, bias] = WARM_START.map(|name| file.tensors.remove(name));
         let [z, x] = VECTORS.map(|name| file.tensors.remove(name));
         let architecture = Architecture::new(choice, Some(file.decoder.clone()))?;
+        let z0 = file.tensors.remove(LEARNED_Z0);
+        let latent = architecture.decoder().shape().latent;
+        if let Some(z0) = z0.as_ref().filter(|z0| z0.shape != [latent]) {
+            let text = format!("its `{LEARNED_Z0}` is of shape {:?}, [{latent}] is needed", z0.shape);
+            return Err(CliError::Decoder(format!("{}: {text}", path.display())));
+        }
         Ok(Model {
+            z0: z0.map(|z0| z0.values),
+            encoder: EncoderNetwork::read(&mut file)?,
             params: file.params_for(&architecture.decoder().tensors())?,
             training: file.training,
             warm_start: weight.zip(bias),

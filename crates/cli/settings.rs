@@ -176,6 +176,12 @@ impl Settings {
         }
     }
 
+    /// Takes back every key of a section but these.
+    pub fn keep_only(&mut self, section: &str, kept: &[&str]) {
+        let of_section = |name: &str| name.split_once('.').is_some_and(|(of, _)| of == section);
+        self.0.retain(|name, _| !of_section(name) || kept.contains(name));
+    }
+
     /// The value of a key, where there is one.
     pub fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, CliError> {
         let Some((value, origin)) = self.0.get(name) else {

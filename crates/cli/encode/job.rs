@@ -44,7 +44,7 @@ impl Job {
         )?;
         let path: Option<PathBuf> = settings.get("encode.model")?;
         let output: PathBuf = settings.need("encode.output", "name the output file with -o")?;
-        let model = Model::read(path.as_deref(), &PluginChoice::new(&settings)?)?;
+        let mut model = Model::read(path.as_deref(), &PluginChoice::new(&settings)?)?;
         if let Some(training) = &model.training {
             settings.defaults(training)?;
         }
@@ -96,7 +96,7 @@ impl Job {
         let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
-            z0: method.z0(samples, shape.latent)?,
+            z0: method.z0(samples, shape.latent, Some(&mut model))?,
             warm_start,
             known,
             begin: if guesses { Begin::Guess } else { Begin::Z0 },

@@ -13,6 +13,7 @@ use crate::{output, progress};
 use faer::Mat;
 use gfe_encode::{Block, Trace, encode_blocks};
 use gfe_io::{EncodedRow, EncodedRows, EncodedWriter, ErrorBars, RowsHash, TracePoint};
+use gfe_model::Targets;
 use gfe_plugin::unlink_on_crash;
 use job::Job;
 use rows::{Physical, row_of, trace_of};
@@ -50,7 +51,7 @@ impl Job {
         let decoder = model.architecture.decoder();
         let open = model.architecture.opener();
         let shape = model.shape();
-        let common = self.z0.constant().map(|value| vec![value; shape.latent]);
+        let common = self.z0.common(shape.latent);
         let mut encoding = method.encoding(&open);
         encoding.reconstruction = self.reconstruction;
         (encoding.starts, encoding.begin, encoding.uncertainty) = (self.starts, self.begin, self.uncertainty);
@@ -80,7 +81,11 @@ impl Job {
             hash.push(y.as_ref());
             let w = own.or(known.weights(&ids, input.scale())?);
             let context = known.context(&ids)?;
-            let z0 = z0.read(&ids, shape.latent)?;
+            let data = Targets {
+                y: y.as_ref(),
+                w: w.as_ref().map(Mat::as_ref),
+            };
+            let z0 = z0.read(&ids, data, shape.latent)?;
             let start = warm_start.map(|warm| warm.starts(y.as_ref()));
             Ok(Some(Block {
                 row: first,

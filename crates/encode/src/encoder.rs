@@ -260,6 +260,16 @@ pub fn encode_blocks<E: From<FlowError>>(
 
 /// Encodes samples that are all in memory; see [`encode_blocks`].
 pub fn encode(how: &Encoding<'_>, params: &[f64], samples: Samples<'_>) -> Result<Encoded, FlowError> {
+    encode_from(how, params, samples, None)
+}
+
+/// The same with the points `[d, samples]` where the integrations begin, if elsewhere than at z0; see [`Block::start`].
+pub fn encode_from(
+    how: &Encoding<'_>,
+    params: &[f64],
+    samples: Samples<'_>,
+    start: Option<Cols<'_>>,
+) -> Result<Encoded, FlowError> {
     let Samples { data, context, z0 } = samples;
     let mut block = Some(Block {
         row: 0,
@@ -267,7 +277,7 @@ pub fn encode(how: &Encoding<'_>, params: &[f64], samples: Samples<'_>) -> Resul
         w: data.w.map(|w| w.to_owned()),
         context: context.map(|context| context.to_owned()),
         z0: z0.to_owned(),
-        start: None,
+        start: start.map(|start| start.to_owned()),
     });
     let mut encoded = Encoded {
         z: Mat::zeros(z0.nrows(), 0),

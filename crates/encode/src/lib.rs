@@ -9,8 +9,10 @@ mod batch;
 mod data;
 mod encoder;
 mod gradient_flow;
+mod held_out;
 mod measure;
 mod origin;
+mod pass;
 mod rate;
 mod solver;
 mod start;
@@ -21,8 +23,11 @@ mod uncertainty;
 mod warm_start;
 
 pub use data::Data;
-pub use encoder::{Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks};
+pub use encoder::{
+    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_from,
+};
 pub use gradient_flow::GradientFlow;
+pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
 pub use origin::Origin;
 pub use rate::Rate;
 pub use solver::{Amd, ErrorControl, Ptc, Solver, Steps};

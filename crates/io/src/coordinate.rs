@@ -82,6 +82,30 @@ impl Coordinate {
         &self.name
     }
 
+    /// The values of rows as texts, to be compared.
+    pub fn texts(&self, rows: Range<usize>) -> Result<Vec<String>, IoError> {
+        let slab = || SliceOrIndex::from(rows.clone());
+        macro_rules! read {
+            ($kind:ty) => {{
+                let values: hdf5::Result<Array1<$kind>> = self.dataset.read_slice_1d(slab());
+                values.map(|values| values.iter().map(|value| value.to_string()).collect())
+            }};
+        }
+        let texts = match self.kind {
+            Kind::Signed => read!(i64),
+            Kind::Unsigned => read!(u64),
+            Kind::Float => read!(f64),
+            Kind::Ascii => read!(FixedAscii<TEXT>),
+            Kind::Unicode => read!(FixedUnicode<TEXT>),
+            Kind::VarLenAscii => read!(VarLenAscii),
+            Kind::VarLenUnicode => read!(VarLenUnicode),
+        };
+        texts.map_err(|source| IoError::Hdf5 {
+            path: self.dataset.filename().into(),
+            source,
+        })
+    }
+
     /// Upper bound of the bytes of a value in the output.
     pub(crate) fn value_bytes(&self) -> usize {
         match self.kind {

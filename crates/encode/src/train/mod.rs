@@ -1,120 +1,174 @@
-//! Training: min over theta of (1/M) sum_m l(y_m, D(z*_m(theta); theta)), by mini-batches.
+//! Training: min over theta of (1/M) sum_m l(y_m, D(z_m; theta)), by mini-batches.
 //!
-//! The gradient is the approximate one: z* is taken as constant, dL/dtheta = dl/dtheta at z*. It is exact where z* is a
-//! steady state of the loss, and under a solver that minimizes l + |z - z0|^2 / (2 tau) it is the exact gradient of that
-//! minimum: the envelope theorem. The sum over a mini-batch is taken in its order on one thread, so that trained weights
-//! have the same bits whatever the lanes and threads.
+//! The codes z_m are those of the flow ([`Learning::Flow`]), or, for comparison, those of an encoder network or free ones:
+//! the baselines share the data's order, the optimizer, the loss and the evaluation. The sum over a mini-batch is taken in its
+//! order on one thread, so that trained weights have the same bits whatever the lanes and threads.
 
+mod auto_decoder;
+mod autoencoder;
+mod evaluate;
+mod flow;
+mod frozen;
+mod learner;
+mod linear;
+mod mini_batch;
 mod optimizer;
-mod shuffle;
+mod schedule;
+pub(crate) mod shuffle;
+mod tally;
+mod trainer;
 
+pub use autoencoder::{encoder_codes, losses_at};
+pub use evaluate::{Evaluated, Evaluation, evaluate};
+pub use flow::{FlowLearning, FlowStart, Gradient};
+pub use learner::Codes;
+pub use linear::Linear;
 pub use optimizer::{Optimizer, OptimizerState};
+pub use schedule::{LearningRate, Schedule};
 pub use shuffle::split;
+pub use tally::Tally;
+pub use trainer::{Best, Event, Position, Record, State, Trainer};
 
-use crate::batch::fresh_version;
-use crate::encoder::{Encoding, Samples, encode};
-use faer::Mat;
-use gfe_model::{At, Cols, DecodeError, Decoder, Taped, Targets, Trainable};
-use gfe_ode::{FlowError, Work};
-use shuffle::shuffled;
+use crate::encoder::{Encoding, Samples};
+use crate::held_out::HeldOut;
+use auto_decoder::AutoDecoder;
+use autoencoder::Autoencoder;
+use flow::Flow;
+use gfe_model::{DecodeError, Decoder};
+use gfe_ode::FlowError;
+use learner::Learner;
 
 /// How a decoder is trained.
 #[derive(Clone, Copy)]
 pub struct Training<'a> {
-    /// How samples are encoded.
+    /// How samples are encoded, for validation too.
     pub encoding: Encoding<'a>,
+    /// A decoder for the calling thread.
+    pub decoder: &'a dyn Decoder,
+    /// Where codes of training samples come from.
+    pub learning: Learning<'a>,
+    /// The most steps that a training sample takes at each visit, if not those of `encoding`.
+    pub visit_steps: Option<u32>,
     /// The rule of the weights.
     pub optimizer: Optimizer,
+    /// How its learning rate changes.
+    pub learning_rate: LearningRate,
+    /// The norm to which longer gradients are shortened.
+    pub clip_norm: Option<f64>,
     /// Samples in a mini-batch.
     pub batch_size: usize,
-    /// Passes over the data.
-    pub epochs: u32,
-    /// Of the order of the samples.
+    /// When it ends.
+    pub length: Length,
+    /// Of the order of the samples, and of initial weights.
     pub seed: u64,
-    /// The validation samples are encoded after so many epochs, and after the last.
-    pub validate_every: u32,
+    /// When the validation samples are encoded; also at the end.
+    pub validate_every: Every,
+    /// Validations in a row without a lower loss after which training ends; the best weights are then taken.
+    pub patience: Option<u32>,
+    /// Which values validations hold out in a further encoding.
+    pub held_out: Option<HeldOut>,
 }
 
-/// What encodings came to, over some samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Tally {
-    /// Samples encoded.
-    pub samples: usize,
-    /// Those whose status is a success.
-    pub succeeded: usize,
-    /// Those with a finite code, which count in `loss` and in gradients.
-    pub usable: usize,
-    /// Mean loss of the usable; NaN without any.
-    pub loss: f64,
-    /// Evaluations of the decoder.
-    pub evaluations: u64,
-    /// Products with the transposed Jacobian.
-    pub vjps: u64,
-    /// Products with the Jacobian, directions counted.
-    pub jvps: u64,
+/// Samples to validate with.
+#[derive(Clone, Copy)]
+pub struct Validation<'a> {
+    /// They.
+    pub samples: Samples<'a>,
+    /// The row of each, by which values are held out.
+    pub rows: &'a [usize],
 }
 
-impl Tally {
-    fn add(&mut self, other: &Tally) {
-        let sum = |tally: &Tally| {
-            if tally.usable > 0 {
-                tally.loss * tally.usable as f64
-            } else {
-                0.0
+/// Where the codes of training samples come from.
+#[derive(Clone, Copy)]
+pub enum Learning<'a> {
+    /// The flow.
+    Flow(FlowLearning),
+    /// An encoder network from data to codes, itself of the kind of a decoder, trained with it.
+    Autoencoder {
+        /// The network, `[D]` to `[d]`.
+        encoder: &'a dyn Decoder,
+        /// Whether patience looks at the loss by its codes instead of those of the flow.
+        judged_by_encoder: bool,
+    },
+    /// Free codes, trained with the decoder.
+    AutoDecoder {
+        /// The rule of the codes.
+        optimizer: Optimizer,
+    },
+}
+
+/// When training ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// After so many passes over the data.
+    Epochs(u32),
+    /// After so many samples.
+    Samples(u64),
+}
+
+/// How often something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    /// After so many epochs.
+    Epochs(u32),
+    /// After so many samples.
+    Samples(u64),
+}
+
+/// What went wrong where training diverged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trouble {
+    /// The gradient was NaN or infinite.
+    Gradient,
+    /// The mean loss of an epoch rose far above the lowest so far.
+    Loss {
+        /// It.
+        found: f64,
+        /// The lowest.
+        lowest: f64,
+    },
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Gradient => write!(out, "the gradient is not finite"),
+            Trouble::Loss { found, lowest } => {
+                write!(out, "the loss of the epoch is {found:.4e}, after {lowest:.4e} before")
             }
-        };
-        let total = sum(self) + sum(other);
-        self.samples += other.samples;
-        self.succeeded += other.succeeded;
-        self.usable += other.usable;
-        self.loss = total / self.usable as f64;
-        self.evaluations += other.evaluations;
-        self.vjps += other.vjps;
-        self.jvps += other.jvps;
-    }
-
-    fn count(&mut self, work: &Work) {
-        self.evaluations += u64::from(work.evaluations);
-        self.vjps += u64::from(work.vjps);
-        self.jvps += u64::from(work.jvps);
+        }
     }
 }
 
-/// Where training stands, told after every mini-batch and after every epoch.
-#[derive(Clone, Copy, Debug)]
-pub enum Event {
-    /// A mini-batch was done.
-    Batch {
-        /// Samples seen since the start.
-        seen: u64,
-    },
-    /// An epoch was done.
-    Epoch {
-        /// Its number, from 1.
-        epoch: u32,
-        /// Its encodings, each under the weights of its moment.
-        training: Tally,
-        /// The validation samples under the weights at its end, where it was time for them.
-        validation: Option<Tally>,
-    },
-}
-
-/// Why training stopped; the weights are those of the last good step.
+/// Why training stopped; the state is that of the last good step.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The decoder has no weights to train.
     #[error("this decoder gives no parameter gradients: it cannot be trained")]
     NotTrainable,
+    /// It gave no initial weights.
+    #[error("the decoder gives no initial weights: {0}")]
+    Init(DecodeError),
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Pair(String),
     /// The decoder broke down.
     #[error(transparent)]
     Flow(#[from] FlowError),
-    /// A gradient was NaN or infinite.
-    #[error("epoch {epoch}, mini-batch {batch}: the gradient is not finite; lower learning_rate")]
+    /// It does not get better but worse.
+    #[error(
+        "epoch {epoch}, mini-batch {batch}: {trouble}; lower learning_rate, or set clip_norm{}",
+        of(samples)
+    )]
     Diverged {
         /// From 1.
         epoch: u32,
         /// From 1.
         batch: usize,
+        /// What was seen.
+        trouble: Trouble,
+        /// The training samples of the mini-batch, where it is about one.
+        samples: Vec<usize>,
     },
     /// No sample can be encoded.
     #[error("epoch {epoch}: none of its {samples} samples could be encoded; look at the data's range and the loss")]
@@ -124,193 +178,87 @@ pub enum TrainError {
         /// How many there were.
         samples: usize,
     },
+    /// A state of another training.
+    #[error("the state to go on from has the sizes {found}, and this training {expected}")]
+    OtherState {
+        /// Sizes of this training.
+        expected: String,
+        /// Sizes found.
+        found: String,
+    },
 }
 
-/// Trains the weights `params` `[P]` in place and tells `watch` how it goes.
-///
-/// Samples without a finite code are left out of the gradient, and counted. Fails where the decoder cannot be trained or
-/// breaks down, where a gradient is not finite, or where no sample of an epoch can be encoded.
-pub fn train(
-    how: &Training<'_>,
-    params: &mut [f64],
-    training: Samples<'_>,
-    validation: Option<Samples<'_>>,
-    watch: &mut dyn FnMut(&Event),
-) -> Result<(), TrainError> {
-    let decoder = (how.encoding.open)();
-    let count = training.data.y.ncols();
-    let mut how = *how;
-    let width = how.batch_size.clamp(1, count.max(1));
-    // With more lanes the first worker would take the whole mini-batch, and the others none of it.
-    how.encoding.lanes = how.encoding.lanes.min(width.div_ceil(how.encoding.threads.max(1)));
-    let how = &how;
-    let mut gradient = Gradient::new(&*decoder)?;
-    let mut optimizer = OptimizerState::new(how.optimizer, params.len());
-    let mut seen = 0;
-    for epoch in 1..=how.epochs {
-        let mut tally = Tally::default();
-        for (batch, ids) in shuffled(count, how.seed, u64::from(epoch))
-            .chunks(how.batch_size.max(1))
-            .enumerate()
-        {
-            let gathered = Gathered::new(training, ids);
-            let (part, finite) = gradient.of(how, params, &gathered)?;
-            tally.add(&part);
-            if part.usable > 0 {
-                if !finite {
-                    let batch = batch + 1;
-                    return Err(TrainError::Diverged { epoch, batch });
-                }
-                optimizer.step(params, &gradient.params_bar);
+/// The samples of a mini-batch, in words.
+fn of(samples: &[usize]) -> String {
+    if samples.is_empty() {
+        return String::new();
+    }
+    let all: Vec<String> = samples.iter().map(usize::to_string).collect();
+    format!(" (training samples {})", all.join(", "))
+}
+
+impl<'a> Training<'a> {
+    /// What finds the codes and gradients of mini-batches, in so many lanes.
+    fn learner(&self, lanes: usize) -> Result<Box<dyn Learner + 'a>, TrainError> {
+        let decoder = self.decoder;
+        if decoder.trainable().is_none() {
+            return Err(TrainError::NotTrainable);
+        }
+        let mut how = self.encoding;
+        how.lanes = lanes;
+        how.max_steps = self.visit_steps.unwrap_or(how.max_steps);
+        let anchor = self.encoding.anchor();
+        Ok(match self.learning {
+            Learning::Flow(learning) => {
+                learning.check(&how)?;
+                Box::new(Flow::new(how, learning, decoder))
             }
-            seen += ids.len() as u64;
-            watch(&Event::Batch { seen });
-        }
-        if tally.usable == 0 {
-            let samples = count;
-            return Err(TrainError::NothingUsable { epoch, samples });
-        }
-        let due = epoch == how.epochs || epoch.is_multiple_of(how.validate_every.max(1));
-        let validation = match validation {
-            Some(samples) if due => Some(validate(how, params, samples)?),
-            _ => None,
-        };
-        watch(&Event::Epoch {
-            epoch,
-            training: tally,
-            validation,
-        });
-    }
-    Ok(())
-}
-
-/// Encodes the samples under the weights as they are.
-fn validate(how: &Training<'_>, params: &[f64], samples: Samples<'_>) -> Result<Tally, TrainError> {
-    let encoded = encode(&how.encoding, params, samples)?;
-    Ok(tally(&encoded))
-}
-
-fn tally(encoded: &crate::Encoded) -> Tally {
-    let mut tally = Tally::default();
-    let mut sum = 0.0;
-    for record in &encoded.records {
-        tally.samples += 1;
-        tally.succeeded += usize::from(record.status.is_success());
-        if record.loss.is_finite() {
-            tally.usable += 1;
-            sum += record.loss;
-        }
-        tally.count(&record.work);
-    }
-    tally.loss = sum / tally.usable as f64;
-    tally
-}
-
-/// A mini-batch in memory of its own.
-struct Gathered {
-    y: Mat<f64>,
-    w: Option<Mat<f64>>,
-    context: Option<Mat<f64>>,
-    z0: Mat<f64>,
-}
-
-impl Gathered {
-    fn new(from: Samples<'_>, ids: &[usize]) -> Self {
-        let columns = |matrix: Cols<'_>| Mat::from_fn(matrix.nrows(), ids.len(), |r, b| matrix[(r, ids[b])]);
-        Gathered {
-            y: columns(from.data.y),
-            w: from.data.w.map(columns),
-            context: from.context.map(columns),
-            z0: columns(from.z0),
-        }
-    }
-}
-
-/// dl/dtheta at the codes of a mini-batch.
-struct Gradient<'a> {
-    decoder: &'a dyn Decoder,
-    trainable: &'a dyn Trainable,
-    params_bar: Vec<f64>,
-}
-
-impl<'a> Gradient<'a> {
-    fn new(decoder: &'a dyn Decoder) -> Result<Self, TrainError> {
-        Ok(Gradient {
-            decoder,
-            trainable: decoder.trainable().ok_or(TrainError::NotTrainable)?,
-            params_bar: vec![0.0; decoder.shape().params],
+            Learning::Autoencoder { encoder, .. } => {
+                if encoder.trainable().is_none() {
+                    return Err(TrainError::NotTrainable);
+                }
+                Box::new(Autoencoder::new(how.loss, decoder, encoder))
+            }
+            Learning::AutoDecoder { optimizer } => Box::new(AutoDecoder::new(how.loss, decoder, (optimizer, anchor))),
         })
     }
 
-    /// Encodes the mini-batch and leaves the mean gradient of its usable samples in `params_bar`; says whether it is
-    /// finite.
-    fn of(&mut self, how: &Training<'_>, params: &[f64], batch: &Gathered) -> Result<(Tally, bool), TrainError> {
-        let data = Targets {
-            y: batch.y.as_ref(),
-            w: batch.w.as_ref().map(Mat::as_ref),
+    /// What a validation looks at, with the values `others` that are trained beside the weights.
+    fn evaluated<'v>(&self, others: &'v [f64]) -> Evaluated<'v>
+    where
+        'a: 'v,
+    {
+        let with = Evaluated {
+            decoder: self.decoder,
+            z0: None,
+            encoder: None,
+            held_out: self.held_out,
+            score: None,
         };
-        let samples = Samples {
-            data,
-            context: batch.context.as_ref().map(Mat::as_ref),
-            z0: batch.z0.as_ref(),
-        };
-        let encoded = encode(&how.encoding, params, samples)?;
-        let tally = tally(&encoded);
-        let usable = encoded.records.iter().enumerate();
-        let usable: Vec<usize> = usable
-            .filter_map(|(b, record)| record.loss.is_finite().then_some(b))
-            .collect();
-        if usable.is_empty() {
-            return Ok((tally, true));
+        match self.learning {
+            Learning::Flow(learning) if learning.start == FlowStart::Learned => Evaluated {
+                z0: Some(others),
+                ..with
+            },
+            Learning::Autoencoder { encoder, .. } => Evaluated {
+                encoder: Some((encoder, others)),
+                ..with
+            },
+            _ => with,
         }
-        self.pull_back(how, params, samples, (encoded.z.as_ref(), &usable))
-            .map_err(|error| FlowError(error.to_string()))?;
-        let mean = 1.0 / usable.len() as f64;
-        self.params_bar.iter_mut().for_each(|g| *g *= mean);
-        Ok((tally, self.params_bar.iter().all(|g| g.is_finite())))
     }
 
-    /// params_bar = sum over the samples `usable` of dl/dtheta at the columns of `z`.
-    fn pull_back(
-        &mut self,
-        how: &Training<'_>,
-        params: &[f64],
-        Samples { data, context, .. }: Samples<'_>,
-        (z, usable): (Cols<'_>, &[usize]),
-    ) -> Result<(), DecodeError> {
-        let decoder = self.decoder;
-        let shape = decoder.shape();
-        // A decoder's column has other bits alone: a single sample is doubled, and the double given no weight.
-        let width = usable.len().max(2);
-        let column = |b: usize| usable[b.min(usable.len() - 1)];
-        let columns = |matrix: Cols<'_>| Mat::from_fn(matrix.nrows(), width, |r, b| matrix[(r, column(b))]);
-        let (z, y, w) = (columns(z), columns(data.y), data.w.map(columns));
-        let context = context.map_or_else(|| Mat::zeros(0, width), columns);
-        let (mut x, mut x_bar) = (Mat::zeros(shape.data, width), Mat::zeros(shape.data, width));
-        let mut tape = Mat::zeros(decoder.tape_len(), width);
-        let mut scratch = vec![0.0; decoder.scratch_len(width)];
-        let mut value = vec![0.0; width];
-        let at = At {
-            params,
-            version: fresh_version(),
-            z: z.as_ref(),
-            context: context.as_ref(),
-        };
-        decoder.forward(at, x.as_mut(), tape.as_mut(), &mut scratch)?;
-        let y = Targets {
-            y: y.as_ref(),
-            w: w.as_ref().map(Mat::as_ref),
-        };
-        how.encoding.loss.eval(x.as_ref(), y, &mut value, Some(x_bar.as_mut()));
-        for extra in usable.len()..width {
-            x_bar.col_as_slice_mut(extra).fill(0.0);
+    /// The loss that patience looks at.
+    fn judged(&self, evaluation: &Evaluation) -> f64 {
+        match (self.learning, evaluation.encoder) {
+            (
+                Learning::Autoencoder {
+                    judged_by_encoder: true,
+                    ..
+                },
+                Some(encoder),
+            ) => encoder.loss(),
+            _ => evaluation.codes.loss(),
         }
-        self.params_bar.fill(0.0);
-        let taped = Taped {
-            at,
-            tape: tape.as_ref(),
-        };
-        self.trainable
-            .params_vjp(taped, x_bar.as_ref(), &mut self.params_bar, &mut scratch)
     }
 }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// 0, ..., count - 1 in the random order of `seed` and `stream` (Fisher-Yates).
-pub(super) fn shuffled(count: usize, seed: u64, stream: u64) -> Vec<usize> {
+pub(crate) fn shuffled(count: usize, seed: u64, stream: u64) -> Vec<usize> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(stream);
     let mut order: Vec<usize> = (0..count).collect();
@@ -16,9 +16,9 @@ pub(super) fn shuffled(count: usize, seed: u64, stream: u64) -> Vec<usize> {
     order
 }
 
-/// Splits 0, ..., count - 1 in training and validation, both in ascending order; `fraction` of them go to validation.
-pub fn split(count: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let held = ((count as f64 * fraction).round() as usize).min(count);
+/// Splits 0, ..., count - 1 in training and validation, both in ascending order; `held` of them go to validation.
+pub fn split(count: usize, held: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let held = held.min(count);
     // Streams 1, 2, ... are the epochs'.
     let mut training = shuffled(count, seed, 0);
     let mut validation = training.split_off(count - held);
@@ -44,12 +44,12 @@ mod tests {
 
     #[test]
     fn a_split_is_complete_disjoint_and_sorted() {
-        let (training, validation) = split(1000, 0.1, 7);
+        let (training, validation) = split(1000, 100, 7);
         assert_eq!((training.len(), validation.len()), (900, 100));
         assert!(training.is_sorted() && validation.is_sorted());
         let mut all = [training, validation].concat();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..1000));
-        assert_eq!(split(3, 0.0, 7).0, [0, 1, 2]);
+        assert_eq!(split(3, 0, 7).0, [0, 1, 2]);
     }
 }

@@ -5,6 +5,7 @@
 //! reduces over lanes: a sample's flow must not depend on its neighbors. All four are convex in x.
 
 mod bce;
+mod clipped_bce;
 mod gaussian;
 mod mse;
 mod poisson;
@@ -14,6 +15,7 @@ use crate::{Cols, ColsMut, Targets};
 use serde::{Deserialize, Serialize};
 
 pub use bce::Bce;
+pub use clipped_bce::ClippedBce;
 pub use gaussian::Gaussian;
 pub use mse::Mse;
 pub use poisson::Poisson;

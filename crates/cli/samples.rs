@@ -1,0 +1,195 @@
+//! Samples in memory: which rows of an input, with what is known of each.
+
+use crate::error::CliError;
+use crate::input::Input;
+use crate::known::Known;
+use crate::rows;
+use crate::settings::Settings;
+use crate::z0::Z0;
+use faer::Mat;
+use gfe_encode::train::split;
+use gfe_encode::{HeldOut, Samples};
+use gfe_io::RowsHash;
+use gfe_model::Targets;
+use std::collections::BTreeMap;
+
+/// Data in memory.
+pub struct Set {
+    /// Rows of the input.
+    pub rows: Vec<usize>,
+    /// `[D, samples]`.
+    pub y: Mat<f64>,
+    /// Weights, `[D, samples]`.
+    pub w: Option<Mat<f64>>,
+    /// `[c, samples]`.
+    pub context: Option<Mat<f64>>,
+    /// `[d, samples]`.
+    pub z0: Mat<f64>,
+}
+
+impl Set {
+    /// What the library takes.
+    pub fn samples(&self) -> Samples<'_> {
+        Samples {
+            data: Targets {
+                y: self.y.as_ref(),
+                w: self.w.as_ref().map(Mat::as_ref),
+            },
+            context: self.context.as_ref().map(Mat::as_ref),
+            z0: self.z0.as_ref(),
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.y.ncols()
+    }
+
+    /// The first of them.
+    pub fn first(&self, count: usize) -> Samples<'_> {
+        let all = self.samples();
+        Samples {
+            data: Targets {
+                y: all.data.y.subcols(0, count),
+                w: all.data.w.map(|w| w.subcols(0, count)),
+            },
+            context: all.context.map(|context| context.subcols(0, count)),
+            z0: all.z0.subcols(0, count),
+        }
+    }
+
+    /// The sha256 of the rows' values.
+    pub fn sha256(&self) -> String {
+        let mut hash = RowsHash::default();
+        hash.push(self.y.as_ref());
+        hash.finish()
+    }
+}
+
+/// Where samples are read from.
+pub struct Source {
+    /// The data.
+    pub input: Input,
+    /// What is known beside them.
+    pub known: Known,
+    /// Initial latents.
+    pub z0: Z0,
+    /// d.
+    pub latent: usize,
+}
+
+impl Source {
+    /// Reads rows.
+    pub fn read(&mut self, rows: Vec<usize>) -> Result<Set, CliError> {
+        let values = self.input.shape().values();
+        let mut y = Mat::zeros(values, rows.len());
+        let mut own = self.known.weighted().then(|| Mat::zeros(values, rows.len()));
+        self.input.read(&rows, y.as_mut(), own.as_mut().map(|w| w.as_mut()))?;
+        let w = own.or(self.known.weights(&rows, self.input.scale())?);
+        let data = Targets {
+            y: y.as_ref(),
+            w: w.as_ref().map(Mat::as_ref),
+        };
+        Ok(Set {
+            context: self.known.context(&rows)?,
+            z0: self.z0.read(&rows, data, self.latent)?,
+            y,
+            w,
+            rows,
+        })
+    }
+
+    /// The rows that `data.rows` and `data.select` name; all without them.
+    pub fn rows(&self, settings: &Settings) -> Result<Vec<usize>, CliError> {
+        let rows = rows::of(settings, "data.rows", self.input.shape().samples)?;
+        let Some(select) = settings.get::<String>("data.select")? else {
+            return Ok(rows.collect());
+        };
+        let wrong = || {
+            CliError::Usage(format!(
+                "`select` is {select}: say DATASET=VALUE,VALUE,..., as in labels=0,1,2"
+            ))
+        };
+        let (name, values) = select.split_once('=').ok_or_else(wrong)?;
+        let wanted: Vec<&str> = values.split(',').map(str::trim).collect();
+        let found = self.input.coordinate(name.trim())?.texts(rows.clone())?;
+        let kept: Vec<usize> = rows
+            .zip(found)
+            .filter_map(|(row, value)| wanted.contains(&value.as_str()).then_some(row))
+            .collect();
+        if kept.is_empty() {
+            let text = format!("{}: no row has {select}", self.input.name());
+            return Err(CliError::BadData(text));
+        }
+        Ok(kept)
+    }
+
+    /// Rows to train on, and rows to validate with: a fraction or a number of the rows, or of the groups that a dataset names, or
+    /// a range of its own.
+    pub fn split(&self, settings: &Settings, seed: u64) -> Result<(Vec<usize>, Vec<usize>), CliError> {
+        let rows = self.rows(settings)?;
+        if let Some(text) = settings.get::<String>("data.validation_rows")? {
+            let held: Vec<usize> = rows::parse(&text, self.input.shape().samples)?.collect();
+            if let Some(both) = held.iter().find(|row| rows.binary_search(row).is_ok()) {
+                let text =
+                    format!("`validation_rows` is {text}: row {both} is trained on too; name others, or set `rows`");
+                return Err(CliError::Usage(text));
+            }
+            return Ok((rows, held));
+        }
+        let good: (fn(f64) -> bool, &str) = (
+            |number| (0.0..1.0).contains(&number) || (number >= 1.0 && number.fract() == 0.0),
+            "a fraction below 1, or a whole number of samples (of groups, with `groups`)",
+        );
+        let asked = settings.number("data.validation", 0.1, good)?;
+        let groups = match settings.get::<String>("data.groups")? {
+            None => rows.iter().map(|row| vec![*row]).collect(),
+            Some(name) => self.groups(&rows, &name)?,
+        };
+        let held = if asked < 1.0 {
+            (groups.len() as f64 * asked).round() as usize
+        } else {
+            asked as usize
+        };
+        if held >= groups.len() {
+            let text = format!("`validation` is {asked}, and there are {} to train on", groups.len());
+            return Err(CliError::BadData(format!("{}: {text}", self.input.name())));
+        }
+        let (training, validation) = split(groups.len(), held, seed);
+        let of = |ids: Vec<usize>| {
+            let mut rows: Vec<usize> = ids.into_iter().flat_map(|id| groups[id].iter().copied()).collect();
+            rows.sort_unstable();
+            rows
+        };
+        Ok((of(training), of(validation)))
+    }
+
+    /// The rows of each value of a dataset, in the order of first appearance.
+    fn groups(&self, rows: &[usize], name: &str) -> Result<Vec<Vec<usize>>, CliError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Ok(Vec::new());
+        };
+        let names = self.input.coordinate(name)?.texts(*first..last + 1)?;
+        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for row in rows {
+            let id = *known.entry(&names[row - first]).or_insert(groups.len());
+            if id == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[id].push(*row);
+        }
+        Ok(groups)
+    }
+}
+
+/// Which values evaluations hold out, from `data.held_out`, the part of them; nothing where it is 0.
+pub fn held_out(settings: &Settings) -> Result<Option<HeldOut>, CliError> {
+    let good: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
+    let part = settings.number("data.held_out", 0.8, good)?;
+    let seed = settings.count("data.held_out_seed", 0, (0, u64::MAX))?;
+    Ok((part > 0.0).then_some(HeldOut {
+        fraction: 1.0 - part,
+        seed,
+    }))
+}

@@ -1,0 +1,455 @@
+//! `gfe train`: a decoder from data, by a run file.
+
+mod checkpoint;
+mod decoder;
+mod history;
+mod plan;
+mod watch;
+
+use crate::encode::{scale, text_of};
+use crate::encoder_network::{EncoderNetwork, mirrored};
+use crate::error::CliError;
+use crate::flags::MethodFlags;
+use crate::input::Input;
+use crate::known::Known;
+use crate::method::Method;
+use crate::model::{Architecture, LEARNED_Z0, tensors};
+use crate::output;
+use crate::samples::{Set, Source, held_out};
+use crate::settings::Settings;
+use clap::Args;
+use faer::{Mat, MatRef};
+use gfe_encode::train::{Event, FlowStart, Learning, Linear, Trainer, Training, Validation};
+use gfe_encode::{Encoding, HeldOut, WarmStart, encode};
+use gfe_io::{ModelFile, StoredTensor};
+use gfe_model::LossKind;
+use gfe_model::dense::Dense;
+use history::Rows;
+use plan::{Kind, Plan};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use watch::Watch;
+
+/// The run file has the sections `decoder`, `data`, `method` and `train`; flags and --set win over it.
+#[derive(Args)]
+#[command(allow_negative_numbers = true)]
+pub struct Arguments {
+    /// Run file (TOML).
+    config: PathBuf,
+    /// Model file to write (safetensors).
+    #[arg(short, long)]
+    output: PathBuf,
+    /// History file to write (HDF5). Default: the model file's name with the ending .history.h5.
+    #[arg(long)]
+    history: Option<PathBuf>,
+    /// Go on from the checkpoint of an interrupted training, if there is one.
+    #[arg(long)]
+    resume: bool,
+    /// A setting by its key in the run file; may be repeated. VALUE is TOML or a bare text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    method: MethodFlags,
+    /// Print the outcome as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Overwrite what stands there, and begin anew.
+    #[arg(long)]
+    force: bool,
+}
+
+/// What a training needs, opened and checked before anything is computed.
+struct Job {
+    settings: Settings,
+    plan: Plan,
+    architecture: Architecture,
+    encoder: Option<Dense>,
+    method: Method,
+    source: Source,
+    held_out: Option<HeldOut>,
+    files: Files,
+}
+
+/// The files that a training writes.
+struct Files {
+    model: PathBuf,
+    history: PathBuf,
+    checkpoint: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let mut job = Job::new(arguments)?;
+    let (rows, held) = job.source.split(&job.settings, job.plan.seed)?;
+    let training = job.source.read(rows)?;
+    let validation = if held.is_empty() {
+        None
+    } else {
+        Some(job.source.read(held)?)
+    };
+    let sets = Sets { training, validation };
+    let identity = job.identity(&sets);
+    if arguments.resume && job.files.model.exists() && !job.files.checkpoint.exists() {
+        return job.already_done(&identity);
+    }
+    let done = match job.plan.kind {
+        Kind::Pca => job.principal_components(&sets)?,
+        _ => match job.train(&sets, &identity, arguments.resume)? {
+            Outcome::Done(done) => *done,
+            Outcome::Stopped(code) => return Ok(code),
+        },
+    };
+    job.finish(&sets, &identity, done, arguments.json)
+}
+
+/// Training and validation samples.
+struct Sets {
+    training: Set,
+    validation: Option<Set>,
+}
+
+/// A training that is done.
+struct Done {
+    params: Vec<f64>,
+    /// What was trained beside them.
+    others: Vec<f64>,
+    rows: Rows,
+    /// Where patience chose: the validation loss, and the images seen then.
+    best: Option<(f64, u64)>,
+    seconds: f64,
+    seen: u64,
+}
+
+impl Done {
+    /// Of the weights taken.
+    fn validation_loss(&self) -> Option<f64> {
+        self.best
+            .map_or_else(|| self.rows.last("validation_loss"), |(loss, _)| Some(loss))
+    }
+}
+
+enum Outcome {
+    Done(Box<Done>),
+    /// With this exit code.
+    Stopped(ExitCode),
+}
+
+impl Job {
+    fn new(arguments: &Arguments) -> Result<Job, CliError> {
+        let mut settings = Settings::default();
+        settings.read(&arguments.config)?;
+        for text in &arguments.set {
+            settings.set(text, &["decoder", "data", "method", "train"])?;
+        }
+        arguments.method.put(&mut settings);
+        settings.check()?;
+        let plan = Plan::new(&settings)?;
+        if plan.kind == Kind::Pca {
+            // Principal components are the least squares: the horizon would pull their codes to 0.
+            settings.keep_only("method", &["method.scale", "method.lanes", "method.threads"]);
+            settings.flag("method.t_end", Some(f64::INFINITY));
+        }
+        let architecture = decoder::architecture(&settings, plan.kind)?;
+        let encoder = match plan.kind {
+            Kind::Autoencoder => Some(mirrored(&architecture, plan.encoder_layers.clone())?),
+            _ => None,
+        };
+        let decoder = architecture.decoder();
+        let sigma = text_of(&settings, "data.sigma")?;
+        let default = match decoder.output().loss() {
+            LossKind::Mse if sigma.is_some() => LossKind::Gaussian,
+            other => other,
+        };
+        let method = Method::new(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
+        let path: String = settings.need(
+            "data.input",
+            "name the training data, as in input = \"data.h5:/images\"",
+        )?;
+        let input = Input::open(&path, scale(&settings)?)?;
+        let (samples, values, shape) = (input.shape().samples, input.shape().values(), decoder.shape());
+        if values != shape.data {
+            let text = format!(
+                "{} has {values} values per sample, but the last of `layers` is {}",
+                input.name(),
+                shape.data
+            );
+            return Err(CliError::Config(format!("{text}: they must be the same")));
+        }
+        let mut room: Vec<f64> = Vec::new();
+        room.try_reserve_exact(shape.params).map_err(|_| CliError::Memory {
+            what: "the decoder of these `layers`",
+            bytes: shape.params.saturating_mul(size_of::<f64>()),
+        })?;
+        let files = Files::new(arguments, input.file())?;
+        let context: Vec<String> = settings.get("data.context")?.unwrap_or_default();
+        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let source = Source {
+            z0: method.z0(samples, shape.latent, None)?,
+            latent: shape.latent,
+            input,
+            known,
+        };
+        Ok(Job {
+            held_out: held_out(&settings)?,
+            settings,
+            plan,
+            encoder,
+            method,
+            source,
+            files,
+            architecture,
+        })
+    }
+
+    /// What a checkpoint is of: everything but what may change between an interruption and its continuation.
+    fn identity(&self, sets: &Sets) -> Value {
+        const MAY_CHANGE: [&str; 8] = [
+            "epochs",
+            "samples",
+            "learning_rate",
+            "clip_norm",
+            "patience",
+            "checkpoint_minutes",
+            "regression_samples",
+            "validate_every",
+        ];
+        let settings = self.settings.section("train");
+        let settings: Map<String, Value> = settings
+            .into_iter()
+            .filter(|(key, _)| !MAY_CHANGE.contains(&key.as_str()))
+            .map(|(key, value)| (key, json!(value)))
+            .collect();
+        let set = |set: &Set| json!({"samples": set.len(), "rows_sha256": set.sha256()});
+        json!({"decoder": self.architecture.json(), "method": self.method.json(), "train": settings,
+            "training": set(&sets.training), "validation": sets.validation.as_ref().map(set)})
+    }
+
+    /// A model stands there, and no checkpoint: the training is done, if it is this one.
+    fn already_done(&self, identity: &Value) -> Result<ExitCode, CliError> {
+        let file = ModelFile::read(&self.files.model)?;
+        let found = file.training.as_ref().and_then(|training| training.get("identity"));
+        match found.map(|found| checkpoint::differences(found, identity)) {
+            Some(told) if told.is_empty() => {
+                eprintln!("{} is trained already", self.files.model.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            _ => Err(CliError::Exists(format!(
+                "{}, of another training or another program, ",
+                self.files.model.display()
+            ))),
+        }
+    }
+
+    /// The method `pca`: no mini-batches, no checkpoints.
+    fn principal_components(&self, sets: &Sets) -> Result<Done, CliError> {
+        let start = Instant::now();
+        let samples = sets.training.samples();
+        let linear = Linear::fit(samples.data, self.source.latent).ok_or_else(|| {
+            CliError::BadData("no principal components can be found: are there NaN or no samples in the data?".into())
+        })?;
+        Ok(Done {
+            params: linear.params(),
+            others: Vec::new(),
+            rows: Rows::default(),
+            best: None,
+            seconds: start.elapsed().as_secs_f64(),
+            seen: sets.training.len() as u64,
+        })
+    }
+
+    /// Mini-batches until the end, with a checkpoint now and then.
+    fn train(&self, sets: &Sets, identity: &Value, resume: bool) -> Result<Outcome, CliError> {
+        let open = self.architecture.opener();
+        let common = self.source.z0.common(self.source.latent);
+        let mut encoding = self.method.encoding(&open);
+        encoding.common_z0 = common.as_deref();
+        let how = self.training(encoding);
+        let held = sets.validation.as_ref().map(|set| Validation {
+            samples: set.samples(),
+            rows: &set.rows,
+        });
+        let mut trainer = Trainer::new(&how, sets.training.samples(), held)?;
+        let mut watch = Watch::new(&self.files, identity, trainer.length())?;
+        if resume && self.files.checkpoint.exists() {
+            watch.resume(&mut trainer)?;
+        }
+        loop {
+            match trainer.advance(&|| watch.asked_to_stop()) {
+                Ok(Event::Batch) => watch.batch(&trainer, self.plan.checkpoint_minutes)?,
+                Ok(Event::Record(record)) => watch.record(&record),
+                Ok(Event::Stopped) => return watch.stop(&trainer).map(Outcome::Stopped),
+                Ok(Event::Finished) => break,
+                Err(error) => return Err(watch.fail(&trainer, error)),
+            }
+        }
+        watch.checkpoint(&trainer)?;
+        Ok(Outcome::Done(Box::new(Done {
+            params: trainer.params().to_vec(),
+            others: trainer.others().to_vec(),
+            seconds: watch.seconds(),
+            seen: trainer.state().position.seen,
+            best: trainer.state().best.as_ref().map(|best| (best.loss, best.seen)),
+            rows: watch.into_rows(),
+        })))
+    }
+
+    fn training<'a>(&'a self, encoding: Encoding<'a>) -> Training<'a> {
+        let plan = &self.plan;
+        let learning = match (plan.kind, &self.encoder) {
+            (Kind::Autoencoder, Some(encoder)) => Learning::Autoencoder {
+                encoder,
+                judged_by_encoder: plan.judged_by_encoder,
+            },
+            (Kind::AutoDecoder, _) => Learning::AutoDecoder {
+                optimizer: plan.code_optimizer,
+            },
+            _ => Learning::Flow(plan.flow),
+        };
+        Training {
+            encoding,
+            decoder: self.architecture.decoder(),
+            learning,
+            visit_steps: plan.visit_steps,
+            optimizer: plan.optimizer,
+            learning_rate: plan.learning_rate,
+            clip_norm: plan.clip_norm,
+            batch_size: plan.batch_size,
+            length: plan.length,
+            seed: plan.seed,
+            validate_every: plan.validate_every,
+            patience: plan.patience,
+            held_out: self.held_out,
+        }
+    }
+
+    /// Writes the model file and the history, takes the checkpoint away, and tells.
+    fn finish(&self, sets: &Sets, identity: &Value, done: Done, as_json: bool) -> Result<ExitCode, CliError> {
+        let decoder = self.architecture.decoder();
+        let settings = json!(self.settings.section("train"));
+        let mut record = self.method.json();
+        // The default factor goes with the type of the data, which need not be that of data encoded later.
+        if let Some(scale) = scale(&self.settings)? {
+            record["scale"] = json!(scale);
+        }
+        record["train"] = json!({"settings": settings, "samples": sets.training.len(),
+            "validation_samples": sets.validation.as_ref().map_or(0, Set::len), "seen": done.seen,
+            "loss": done.rows.last("loss"), "validation_loss": done.validation_loss()});
+        record["identity"] = identity.clone();
+        let mut tensors = Vec::new();
+        if let Some(encoder) = &self.encoder {
+            let network = EncoderNetwork::new(encoder.clone(), done.others.clone());
+            let (config, named) = network.stored()?;
+            record["encoder"] = config;
+            tensors.extend(named);
+        } else if self.plan.flow.start == FlowStart::Learned {
+            record["z0"] = json!("learned");
+            let shape = vec![done.others.len()];
+            let values = done.others.clone();
+            tensors.push((LEARNED_Z0.to_owned(), StoredTensor { shape, values }));
+        }
+        let mut file = ModelFile::new(self.architecture.json(), Some(record), &decoder.tensors(), &done.params)?;
+        file.tensors.extend(tensors);
+        file.tensors.extend(self.regression(sets, &done)?);
+        file.write(&self.files.model)?;
+        if self.plan.kind != Kind::Pca {
+            done.rows
+                .write(&self.files.history, &title(&self.files.model), identity)?;
+            remove_checkpoint(&self.files.checkpoint)?;
+        }
+        self.tell(&done, as_json)
+    }
+
+    fn tell(&self, done: &Done, as_json: bool) -> Result<ExitCode, CliError> {
+        if let Some(found) = done.rows.last("converged").filter(|found| *found < 0.9) {
+            eprintln!(
+                "only {:.1}% of the codes of the last epoch were found (converged, or at t_end): the decoder is trained on the others \
+                 too; raise max_steps, or take an activation without kinks",
+                100.0 * found
+            );
+        }
+        let rate = done.seen as f64 / done.seconds;
+        if as_json {
+            let column = |name| done.rows.last(name);
+            let told = json!({"loss": column("loss"), "units": column("units"), "epochs": column("epoch"),
+                "validation_loss": done.validation_loss(), "held_out_loss": column("held_out_loss"),
+                "best_images": done.best.map(|(_, seen)| seen), "images": done.seen, "seconds": done.seconds,
+                "images_per_second": rate, "output": self.files.model,
+                "history": (self.plan.kind != Kind::Pca).then_some(&self.files.history)});
+            output::say(&told.to_string())?;
+        } else {
+            eprintln!("{}: {rate:.0} images per second", self.files.model.display());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The linear regression of codes on data for warm starts, from the first of the training samples under the final weights.
+    fn regression(&self, sets: &Sets, done: &Done) -> Result<Vec<(String, StoredTensor)>, CliError> {
+        let count = sets.training.len().min(self.plan.regression_samples);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let open = self.architecture.opener();
+        let encoding = self.method.encoding(&open);
+        let samples = sets.training.first(count);
+        // The training itself is done and must not be lost.
+        let encoded = match encode(&encoding, &done.params, samples) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                eprintln!("no linear regression for --warm-start: {error}");
+                return Ok(Vec::new());
+            }
+        };
+        let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
+        let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
+        let fitted = WarmStart::fit(columns(samples.data.y).as_ref(), columns(encoded.z.as_ref()).as_ref());
+        if fitted.is_none() {
+            eprintln!("the codes allow no linear regression: the model file has none for --warm-start");
+        }
+        Ok(fitted.iter().flat_map(tensors).collect())
+    }
+}
+
+impl Files {
+    /// Their names; fails where the model may not be written, or an unfinished training stands in the way.
+    fn new(arguments: &Arguments, input: Option<&Path>) -> Result<Files, CliError> {
+        let model = arguments.output.clone();
+        let inputs: Vec<&Path> = input.into_iter().chain([&*arguments.config]).collect();
+        let files = Files {
+            history: arguments
+                .history
+                .clone()
+                .unwrap_or_else(|| model.with_extension("history.h5")),
+            checkpoint: model.with_extension("checkpoint.h5"),
+            model,
+        };
+        let replaces = arguments.force || arguments.resume;
+        output::check(&files.model, replaces, &inputs)?;
+        output::check(&files.history, replaces, &inputs)?;
+        if files.checkpoint.exists() && !replaces {
+            let text = format!("{}: a training was interrupted here", files.checkpoint.display());
+            return Err(CliError::Folder(format!(
+                "{text}: say --resume to go on with it, or --force to begin anew"
+            )));
+        }
+        Ok(files)
+    }
+}
+
+/// The name of a run in figures: that of its model file without endings.
+fn title(model: &Path) -> String {
+    model
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+fn remove_checkpoint(path: &Path) -> Result<(), CliError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CliError::Folder(format!(
+            "{}: the checkpoint of the finished training cannot be removed: {error}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
