@@ -5,16 +5,20 @@
 //! minimum: the envelope theorem. The sum over a mini-batch is taken in its order on one thread, so that trained weights
 //! have the same bits whatever the lanes and threads.
 
+mod frozen;
+mod implicit;
 mod optimizer;
-mod shuffle;
+pub(crate) mod shuffle;
 
+pub use crate::pass::Codes;
+pub use frozen::frozen;
+pub use implicit::{Implicit, ImplicitError, implicit};
 pub use optimizer::{Optimizer, OptimizerState};
 pub use shuffle::split;
 
-use crate::batch::fresh_version;
 use crate::encoder::{Encoding, Samples, encode};
 use faer::Mat;
-use gfe_model::{At, Cols, DecodeError, Decoder, Taped, Targets, Trainable};
+use gfe_model::{Cols, Decoder, Targets};
 use gfe_ode::{FlowError, Work};
 use shuffle::shuffled;
 
@@ -229,15 +233,14 @@ impl Gathered {
 /// dl/dtheta at the codes of a mini-batch.
 struct Gradient<'a> {
     decoder: &'a dyn Decoder,
-    trainable: &'a dyn Trainable,
     params_bar: Vec<f64>,
 }
 
 impl<'a> Gradient<'a> {
     fn new(decoder: &'a dyn Decoder) -> Result<Self, TrainError> {
+        decoder.trainable().ok_or(TrainError::NotTrainable)?;
         Ok(Gradient {
             decoder,
-            trainable: decoder.trainable().ok_or(TrainError::NotTrainable)?,
             params_bar: vec![0.0; decoder.shape().params],
         })
     }
@@ -263,54 +266,21 @@ impl<'a> Gradient<'a> {
         if usable.is_empty() {
             return Ok((tally, true));
         }
-        self.pull_back(how, params, samples, (encoded.z.as_ref(), &usable))
-            .map_err(|error| FlowError(error.to_string()))?;
+        let codes = Codes {
+            z: encoded.z.as_ref(),
+            context: samples.context,
+            usable: &usable,
+        };
+        frozen(
+            self.decoder,
+            params,
+            (how.encoding.loss, data),
+            codes,
+            &mut self.params_bar,
+        )
+        .map_err(|error| FlowError(error.to_string()))?;
         let mean = 1.0 / usable.len() as f64;
         self.params_bar.iter_mut().for_each(|g| *g *= mean);
         Ok((tally, self.params_bar.iter().all(|g| g.is_finite())))
-    }
-
-    /// params_bar = sum over the samples `usable` of dl/dtheta at the columns of `z`.
-    fn pull_back(
-        &mut self,
-        how: &Training<'_>,
-        params: &[f64],
-        Samples { data, context, .. }: Samples<'_>,
-        (z, usable): (Cols<'_>, &[usize]),
-    ) -> Result<(), DecodeError> {
-        let decoder = self.decoder;
-        let shape = decoder.shape();
-        // A decoder's column has other bits alone: a single sample is doubled, and the double given no weight.
-        let width = usable.len().max(2);
-        let column = |b: usize| usable[b.min(usable.len() - 1)];
-        let columns = |matrix: Cols<'_>| Mat::from_fn(matrix.nrows(), width, |r, b| matrix[(r, column(b))]);
-        let (z, y, w) = (columns(z), columns(data.y), data.w.map(columns));
-        let context = context.map_or_else(|| Mat::zeros(0, width), columns);
-        let (mut x, mut x_bar) = (Mat::zeros(shape.data, width), Mat::zeros(shape.data, width));
-        let mut tape = Mat::zeros(decoder.tape_len(), width);
-        let mut scratch = vec![0.0; decoder.scratch_len(width)];
-        let mut value = vec![0.0; width];
-        let at = At {
-            params,
-            version: fresh_version(),
-            z: z.as_ref(),
-            context: context.as_ref(),
-        };
-        decoder.forward(at, x.as_mut(), tape.as_mut(), &mut scratch)?;
-        let y = Targets {
-            y: y.as_ref(),
-            w: w.as_ref().map(Mat::as_ref),
-        };
-        how.encoding.loss.eval(x.as_ref(), y, &mut value, Some(x_bar.as_mut()));
-        for extra in usable.len()..width {
-            x_bar.col_as_slice_mut(extra).fill(0.0);
-        }
-        self.params_bar.fill(0.0);
-        let taped = Taped {
-            at,
-            tape: tape.as_ref(),
-        };
-        self.trainable
-            .params_vjp(taped, x_bar.as_ref(), &mut self.params_bar, &mut scratch)
     }
 }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// 0, ..., count - 1 in the random order of `seed` and `stream` (Fisher-Yates).
-pub(super) fn shuffled(count: usize, seed: u64, stream: u64) -> Vec<usize> {
+pub(crate) fn shuffled(count: usize, seed: u64, stream: u64) -> Vec<usize> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(stream);
     let mut order: Vec<usize> = (0..count).collect();

@@ -1,0 +1,262 @@
+//! Held-out values: codes from some of a sample's values, judged by the others.
+//!
+//! The encoder sees a random part of the values, the others weigh nothing. D in the loss stays the number of all
+//! values, so that the horizon's term means the same prior as where everything is seen.
+
+use crate::encoder::{Block, Encoded, Encoding, Samples, encode_blocks};
+use crate::pass::{Codes, Pass};
+use crate::train::shuffle::shuffled;
+use faer::Mat;
+use gfe_model::{Cols, DecodeError, Decoder, Targets};
+use gfe_ode::{FlowError, Work};
+
+/// Samples in a block: few enough that their values and weights are small beside the data.
+const BLOCK: usize = 256;
+
+/// Which values the encoder sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldOut {
+    /// The part of the values that it sees, between 0 and 1.
+    pub fraction: f64,
+    /// Of their choice.
+    pub seed: u64,
+}
+
+/// What codes from some of the values came to. A value's loss is w v, a sample's its mean over the values that count.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HeldOutLoss {
+    /// Mean over the usable samples of the loss on the values not seen; NaN without any.
+    pub unseen: f64,
+    /// The same on the values seen.
+    pub seen: f64,
+    /// Samples encoded.
+    pub samples: usize,
+    /// Those whose status is a success.
+    pub succeeded: usize,
+    /// Those with a finite code and with values not seen that the loss admits, which count in the losses.
+    pub usable: usize,
+    /// Evaluations of the decoder by the encoder.
+    pub evaluations: u64,
+    /// Products with the transposed Jacobian.
+    pub vjps: u64,
+    /// Products with the Jacobian, directions counted.
+    pub jvps: u64,
+    /// Second-order products.
+    pub hvps: u64,
+}
+
+impl HeldOutLoss {
+    /// Work in units of one forward pass, as [`Work::units`] has them.
+    pub fn units(&self) -> u64 {
+        self.evaluations + self.vjps + self.jvps + 2 * self.hvps
+    }
+
+    fn count(&mut self, work: &Work) {
+        self.evaluations += u64::from(work.evaluations);
+        self.vjps += u64::from(work.vjps);
+        self.jvps += u64::from(work.jvps);
+        self.hvps += u64::from(work.hvps);
+    }
+
+    /// Adds the sums of a block.
+    fn add(&mut self, encoded: &Encoded, losses: &[[f64; 2]]) {
+        self.samples += encoded.records.len();
+        for record in &encoded.records {
+            self.succeeded += usize::from(record.status.is_success());
+            self.count(&record.work);
+        }
+        self.usable += losses.len();
+        for [seen, unseen] in losses {
+            self.seen += seen;
+            self.unseen += unseen;
+        }
+    }
+}
+
+/// Sets `seen` `[D]` to which values of the sample in row `sample` the encoder sees.
+///
+/// Exactly round(`fraction` n) of its n values whose weight is not 0 are seen (`w` `[D]`; all without), and none of the
+/// others: the first of them in the random order of `seed` and the row, one ChaCha stream per row. So it depends on
+/// these and on which values there are alone, is the same on every machine, and what a smaller fraction sees a larger
+/// one sees too.
+///
+/// Panics where `seen` and `w` differ in length.
+pub fn seen_values(fraction: f64, seed: u64, sample: usize, w: Option<&[f64]>, seen: &mut [bool]) {
+    if let Some(w) = w {
+        assert_eq!(w.len(), seen.len(), "a weight for every value");
+    }
+    let valid: Vec<usize> = (0..seen.len()).filter(|&i| w.is_none_or(|w| w[i] != 0.0)).collect();
+    let count = (fraction * valid.len() as f64).round() as usize;
+    seen.fill(false);
+    for i in shuffled(valid.len(), seed, sample as u64).into_iter().take(count) {
+        seen[valid[i]] = true;
+    }
+}
+
+/// Encodes every sample from some of its values under the weights `params` `[P]`, and gives the loss on the others.
+///
+/// `rows` has the row of each sample, by which its values are chosen: see [`seen_values`]. The encoder takes `how` as
+/// it is, with weight 0 for the values not seen. Losses are summed in the order of the samples and have the same bits
+/// whatever the lanes and threads. Fails where `fraction` is not between 0 and 1, or the decoder breaks down. Panics
+/// where `rows` are not as many as the samples.
+pub fn held_out(
+    how: &Encoding<'_>,
+    params: &[f64],
+    samples: Samples<'_>,
+    rows: &[usize],
+    what: HeldOut,
+) -> Result<HeldOutLoss, FlowError> {
+    let count = samples.data.y.ncols();
+    assert_eq!(rows.len(), count, "a row for every sample");
+    if !(what.fraction > 0.0 && what.fraction < 1.0) {
+        let given = what.fraction;
+        return Err(FlowError(format!(
+            "the fraction of values seen is {given}: it must lie between 0 and 1"
+        )));
+    }
+    let how = Encoding {
+        reconstruction: false,
+        uncertainty: None,
+        ..*how
+    };
+    let decoder = (how.open)();
+    let mut loss = HeldOutLoss::default();
+    let mut blocks = (0..count).step_by(BLOCK);
+    let shared = encode_blocks(
+        &how,
+        params,
+        || Ok(blocks.next().map(|first| block(samples, rows, what, first))),
+        |block, encoded| {
+            let losses = losses(&how, (&*decoder, params), (block, samples.data.w), &encoded)
+                .map_err(|error| FlowError(error.to_string()))?;
+            loss.add(&encoded, &losses);
+            Ok::<(), FlowError>(())
+        },
+    )?;
+    loss.count(&shared);
+    loss.unseen /= loss.usable as f64;
+    loss.seen /= loss.usable as f64;
+    Ok(loss)
+}
+
+/// The samples from `first` on, with weight 0 for what is not seen.
+fn block(samples: Samples<'_>, rows: &[usize], what: HeldOut, first: usize) -> Block {
+    let count = BLOCK.min(rows.len() - first);
+    let some = |of: Cols<'_>| of.subcols(first, count).to_owned();
+    let y = some(samples.data.y);
+    let mut w = samples.data.w.map_or_else(|| Mat::full(y.nrows(), count, 1.0), some);
+    let mut seen = vec![false; y.nrows()];
+    for b in 0..count {
+        let w = w.col_as_slice_mut(b);
+        seen_values(what.fraction, what.seed, rows[first + b], Some(w), &mut seen);
+        let unseen = w.iter_mut().zip(&seen).filter(|(_, seen)| !**seen);
+        unseen.for_each(|(w, _)| *w = 0.0);
+    }
+    Block {
+        row: first,
+        y,
+        w: Some(w),
+        context: samples.context.map(some),
+        z0: some(samples.z0),
+        start: None,
+    }
+}
+
+/// The losses on the values seen and on the others of each usable sample of a block, in their order; `w` `[D, samples]`
+/// are the weights before some were taken away.
+fn losses(
+    how: &Encoding<'_>,
+    (decoder, params): (&dyn Decoder, &[f64]),
+    (block, w): (&Block, Option<Cols<'_>>),
+    encoded: &Encoded,
+) -> Result<Vec<[f64; 2]>, DecodeError> {
+    let (values, count) = (block.y.nrows(), block.y.ncols());
+    let seen = block
+        .w
+        .as_ref()
+        .map_or_else(|| Mat::full(values, count, 1.0), Clone::clone);
+    let unseen = Mat::from_fn(values, count, |i, b| match seen[(i, b)] {
+        0.0 => w.map_or(1.0, |w| w[(i, block.row + b)]),
+        _ => 0.0,
+    });
+    let admitted = |b: usize| {
+        let (y, w) = (block.y.col_as_slice(b), unseen.col_as_slice(b));
+        encoded.records[b].loss.is_finite() && how.loss.admits(y, Some(w)).is_ok()
+    };
+    let usable: Vec<usize> = (0..count).filter(|&b| admitted(b)).collect();
+    if usable.is_empty() {
+        return Ok(Vec::new());
+    }
+    let codes = Codes {
+        z: encoded.z.as_ref(),
+        context: block.context.as_ref().map(Mat::as_ref),
+        usable: &usable,
+    };
+    let pass = Pass::new(decoder, params, codes)?;
+    let of = |w: &Mat<f64>| {
+        let (y, w) = (block.y.as_ref(), Some(w.as_ref()));
+        pass.slopes(how.loss, Targets { y, w }).0
+    };
+    let (on_seen, on_unseen) = (of(&seen), of(&unseen));
+    let number = |w: &Mat<f64>, b: usize| w.col_as_slice(b).iter().filter(|w| **w != 0.0).count();
+    let mean = |of: f64, w: &Mat<f64>, b: usize| of * values as f64 / number(w, b) as f64;
+    let each = usable.iter().enumerate();
+    Ok(each
+        .map(|(i, &b)| [mean(on_seen[i], &seen, b), mean(on_unseen[i], &unseen, b)])
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seen_values;
+
+    fn of(fraction: f64, seed: u64, row: usize, w: Option<&[f64]>) -> Vec<bool> {
+        let mut seen = vec![true; 50];
+        seen_values(fraction, seed, row, w, &mut seen);
+        seen
+    }
+
+    fn number(seen: &[bool]) -> usize {
+        seen.iter().filter(|seen| **seen).count()
+    }
+
+    #[test]
+    fn exactly_the_rounded_part_of_the_values_that_count_is_seen_and_none_of_the_others() {
+        let w: Vec<f64> = (0..50).map(|i| if i % 3 == 0 { 0.0 } else { 0.5 }).collect();
+        // 33 of 50 values count.
+        for (fraction, all, some) in [(0.0, 0, 0), (0.2, 10, 7), (0.33, 17, 11), (0.5, 25, 17), (1.0, 50, 33)] {
+            for row in 0..5 {
+                assert_eq!(number(&of(fraction, 1, row, None)), all, "{fraction}");
+                let seen = of(fraction, 1, row, Some(&w));
+                assert_eq!(number(&seen), some, "{fraction}");
+                assert!(seen.iter().zip(&w).all(|(seen, w)| !seen || *w != 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_seen_depends_on_row_and_seed_alone_and_grows_with_the_fraction() {
+        let seen = of(0.4, 1, 7, None);
+        assert_eq!(seen, of(0.4, 1, 7, Some(&[3.0; 50])));
+        assert_ne!(seen, of(0.4, 1, 8, None));
+        assert_ne!(seen, of(0.4, 2, 7, None));
+        let less = of(0.2, 1, 7, None);
+        assert!(less.iter().zip(&seen).all(|(less, more)| !less || *more));
+    }
+
+    #[test]
+    fn the_choice_is_the_same_on_every_machine_and_even() {
+        let indices = |row| (0..50).filter(move |&i| of(0.1, 5, row, None)[i]).collect::<Vec<_>>();
+        assert_eq!(indices(3), EXPECTED);
+        let mut times = [0; 50];
+        (0..2000).for_each(|row| indices(row).into_iter().for_each(|i| times[i] += 1));
+        // Binomial with mean 200 and standard deviation 13.4: six of them.
+        assert!(
+            times.iter().all(|&times: &i32| (120..280).contains(&times)),
+            "{times:?}"
+        );
+    }
+
+    /// By a program of its own in Python: the first five of Fisher-Yates on ChaCha8 with seed 5 and stream 3.
+    const EXPECTED: [usize; 5] = [26, 27, 37, 42, 48];
+}
