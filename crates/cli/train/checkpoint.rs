@@ -3,7 +3,7 @@
 use super::history::Rows;
 use crate::error::CliError;
 use faer::Mat;
-use gfe_encode::train::{Best, Codes, OptimizerState, Position, State, Tally};
+use gfe_encode::train::{Best, KeptCodes, OptimizerState, Position, State, Tally};
 use gfe_io::{Checkpoint, StoredTensor};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -118,7 +118,7 @@ pub fn read(path: &Path, like: &State) -> Result<Kept, CliError> {
     let state = State {
         values: values.values,
         optimizer,
-        codes: Codes {
+        codes: KeptCodes {
             z: Mat::from_fn(size, count, |r, b| z.values[b * size + r]),
             optimizer: of_codes,
         },

@@ -1,5 +1,6 @@
 //! The data of the samples, wherever they lie.
 
+use crate::encoder::Samples;
 use gfe_model::Targets;
 
 /// Where a flow finds the datum of a sample.
@@ -23,6 +24,29 @@ impl Data for Targets<'_> {
         let Some(weights) = self.w else { return false };
         w.iter_mut()
             .zip(weights.col(sample).iter())
+            .for_each(|(to, from)| *to = *from);
+        true
+    }
+}
+
+/// Samples in memory with what is known of them and where they start.
+impl Data for Samples<'_> {
+    fn copy(&self, sample: usize, y: &mut [f64], w: &mut [f64]) -> bool {
+        self.data.copy(sample, y, w)
+    }
+
+    fn context(&self, sample: usize, context: &mut [f64]) {
+        if let Some(known) = self.context {
+            context
+                .iter_mut()
+                .zip(known.col(sample).iter())
+                .for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    fn anchor(&self, sample: usize, z0: &mut [f64]) -> bool {
+        z0.iter_mut()
+            .zip(self.z0.col(sample).iter())
             .for_each(|(to, from)| *to = *from);
         true
     }

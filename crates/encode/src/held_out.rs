@@ -1,7 +1,7 @@
 //! Held-out values: codes from some of a sample's values, judged by the others.
 //!
-//! The encoder sees a random part of the values, the others weigh nothing. D in the loss stays the number of all values, so
-//! that the horizon's term means the same prior as where everything is seen.
+//! The encoder sees a random part of the values, the others weigh nothing. D in the loss stays the number of all
+//! values, so that the horizon's term means the same prior as where everything is seen.
 
 use crate::encoder::{Block, Encoded, Encoding, Samples, encode_blocks};
 use crate::pass::{Codes, Pass};
@@ -77,9 +77,10 @@ impl HeldOutLoss {
 
 /// Sets `seen` `[D]` to which values of the sample in row `sample` the encoder sees.
 ///
-/// Exactly round(`fraction` n) of its n values whose weight is not 0 are seen (`w` `[D]`; all without), and none of the others: the
-/// first of them in the random order of `seed` and the row, one ChaCha stream per row. So it depends on these and on which
-/// values there are alone, is the same on every machine, and what a smaller fraction sees a larger one sees too.
+/// Exactly round(`fraction` n) of its n values whose weight is not 0 are seen (`w` `[D]`; all without), and none of the
+/// others: the first of them in the random order of `seed` and the row, one ChaCha stream per row. So it depends on
+/// these and on which values there are alone, is the same on every machine, and what a smaller fraction sees a larger
+/// one sees too.
 ///
 /// Panics where `seen` and `w` differ in length.
 pub fn seen_values(fraction: f64, seed: u64, sample: usize, w: Option<&[f64]>, seen: &mut [bool]) {
@@ -96,10 +97,10 @@ pub fn seen_values(fraction: f64, seed: u64, sample: usize, w: Option<&[f64]>, s
 
 /// Encodes every sample from some of its values under the weights `params` `[P]`, and gives the loss on the others.
 ///
-/// `rows` has the row of each sample, by which its values are chosen: see [`seen_values`]. The encoder takes `how` as it is, with
-/// weight 0 for the values not seen; losses are told by `score`, which may be another. They are summed in the order of the samples and have the same bits whatever the lanes
-/// and threads. Fails where `fraction` is not between 0 and 1, or the decoder breaks down. Panics where `rows` are not as
-/// many as the samples.
+/// `rows` has the row of each sample, by which its values are chosen: see [`seen_values`]. The encoder takes `how` as
+/// it is, with weight 0 for the values not seen; losses are told by `score`, which may be another than the encoder's. They
+/// are summed in the order of the samples and have the same bits whatever the lanes and threads. Fails where `fraction` is not between 0 and 1, or the decoder breaks down. Panics
+/// where `rows` are not as many as the samples.
 pub fn held_out(
     how: &Encoding<'_>,
     params: &[f64],
@@ -161,8 +162,8 @@ fn block(samples: Samples<'_>, rows: &[usize], what: HeldOut, first: usize) -> B
     }
 }
 
-/// The losses on the values seen and on the others of each usable sample of a block, in their order; `w` `[D, samples]` are the
-/// weights before some were taken away.
+/// The losses on the values seen and on the others of each usable sample of a block, in their order; `w` `[D, samples]`
+/// are the weights before some were taken away.
 fn losses(
     score: &dyn Loss,
     (decoder, params): (&dyn Decoder, &[f64]),
@@ -203,4 +204,59 @@ fn losses(
     Ok(each
         .map(|(i, &b)| [mean(on_seen[i], &seen, b), mean(on_unseen[i], &unseen, b)])
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seen_values;
+
+    fn of(fraction: f64, seed: u64, row: usize, w: Option<&[f64]>) -> Vec<bool> {
+        let mut seen = vec![true; 50];
+        seen_values(fraction, seed, row, w, &mut seen);
+        seen
+    }
+
+    fn number(seen: &[bool]) -> usize {
+        seen.iter().filter(|seen| **seen).count()
+    }
+
+    #[test]
+    fn exactly_the_rounded_part_of_the_values_that_count_is_seen_and_none_of_the_others() {
+        let w: Vec<f64> = (0..50).map(|i| if i % 3 == 0 { 0.0 } else { 0.5 }).collect();
+        // 33 of 50 values count.
+        for (fraction, all, some) in [(0.0, 0, 0), (0.2, 10, 7), (0.33, 17, 11), (0.5, 25, 17), (1.0, 50, 33)] {
+            for row in 0..5 {
+                assert_eq!(number(&of(fraction, 1, row, None)), all, "{fraction}");
+                let seen = of(fraction, 1, row, Some(&w));
+                assert_eq!(number(&seen), some, "{fraction}");
+                assert!(seen.iter().zip(&w).all(|(seen, w)| !seen || *w != 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_seen_depends_on_row_and_seed_alone_and_grows_with_the_fraction() {
+        let seen = of(0.4, 1, 7, None);
+        assert_eq!(seen, of(0.4, 1, 7, Some(&[3.0; 50])));
+        assert_ne!(seen, of(0.4, 1, 8, None));
+        assert_ne!(seen, of(0.4, 2, 7, None));
+        let less = of(0.2, 1, 7, None);
+        assert!(less.iter().zip(&seen).all(|(less, more)| !less || *more));
+    }
+
+    #[test]
+    fn the_choice_is_the_same_on_every_machine_and_even() {
+        let indices = |row| (0..50).filter(move |&i| of(0.1, 5, row, None)[i]).collect::<Vec<_>>();
+        assert_eq!(indices(3), EXPECTED);
+        let mut times = [0; 50];
+        (0..2000).for_each(|row| indices(row).into_iter().for_each(|i| times[i] += 1));
+        // Binomial with mean 200 and standard deviation 13.4: six of them.
+        assert!(
+            times.iter().all(|&times: &i32| (120..280).contains(&times)),
+            "{times:?}"
+        );
+    }
+
+    /// By a program of its own in Python: the first five of Fisher-Yates on ChaCha8 with seed 5 and stream 3.
+    const EXPECTED: [usize; 5] = [26, 27, 37, 42, 48];
 }

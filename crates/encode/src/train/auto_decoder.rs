@@ -3,7 +3,7 @@
 //! Park et al., DeepSDF, arXiv 1901.05103, section 4: min over theta and all z of the mean of l(y, D(z)) + |z|^2 / (2 tau),
 //! codes drawn from a normal distribution of standard deviation 0.01. A code takes a step when its sample is in the mini-batch.
 
-use super::learner::{Codes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
+use super::learner::{KeptCodes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
 use super::mini_batch::MiniBatch;
 use super::{Optimizer, OptimizerState, Tally, TrainError};
 use crate::pass::{self, Pass};
@@ -63,7 +63,7 @@ impl Learner for AutoDecoder<'_> {
         self.decoder.shape().params
     }
 
-    fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<Codes, DecodeError> {
+    fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<KeptCodes, DecodeError> {
         init(self.decoder, seed, values)?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(STREAM);
@@ -76,7 +76,7 @@ impl Learner for AutoDecoder<'_> {
         for b in 0..samples {
             z.col_as_slice_mut(b).fill_with(|| SPREAD * deviate());
         }
-        Ok(Codes {
+        Ok(KeptCodes {
             z,
             optimizer: OptimizerState::new(self.optimizer, samples, self.latent),
         })
@@ -87,7 +87,7 @@ impl Learner for AutoDecoder<'_> {
         values: &[f64],
         batch: &MiniBatch<'_>,
         visit: Visit,
-        codes: &mut Codes,
+        codes: &mut KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         values_bar.fill(0.0);

@@ -1,6 +1,6 @@
 //! The baseline with an encoder network: z = E(y; phi), both trained on l(y, D(E(y))).
 
-use super::learner::{Codes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
+use super::learner::{KeptCodes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
 use super::mini_batch::MiniBatch;
 use super::{Optimizer, OptimizerState, Tally, TrainError};
 use crate::Samples;
@@ -130,12 +130,12 @@ impl Learner for Autoencoder<'_> {
         self.decoder.shape().params + self.encoder.shape().params
     }
 
-    fn init(&self, seed: u64, _samples: usize, values: &mut [f64]) -> Result<Codes, DecodeError> {
+    fn init(&self, seed: u64, _samples: usize, values: &mut [f64]) -> Result<KeptCodes, DecodeError> {
         let (params, phi) = values.split_at_mut(self.decoder.shape().params);
         init(self.decoder, seed, params)?;
         // Another seed than the decoder's, whose first layer may have the shape of the encoder's last.
         init(self.encoder, seed.wrapping_add(1 << 32), phi)?;
-        Ok(Codes {
+        Ok(KeptCodes {
             z: Mat::zeros(0, 0),
             optimizer: OptimizerState::new(Optimizer::RMSPROP, 0, 0),
         })
@@ -146,7 +146,7 @@ impl Learner for Autoencoder<'_> {
         values: &[f64],
         batch: &MiniBatch<'_>,
         _visit: Visit,
-        _codes: &mut Codes,
+        _codes: &mut KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         values_bar.fill(0.0);

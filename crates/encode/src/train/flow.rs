@@ -1,7 +1,7 @@
 //! The flow as learner: codes are integrated, from wherever each sample starts.
 
 use super::frozen::frozen;
-use super::learner::{Codes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
+use super::learner::{KeptCodes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
 use super::mini_batch::MiniBatch;
 use super::{Optimizer, OptimizerState, Tally, TrainError};
 use crate::encoder::{Encoded, Encoding, encode_from};
@@ -79,7 +79,7 @@ impl<'a> Flow<'a> {
         &self,
         (params, shared): (&[f64], &[f64]),
         batch: &MiniBatch<'_>,
-        codes: &Codes,
+        codes: &KeptCodes,
     ) -> Result<(Mat<f64>, Encoded), TrainError> {
         let mut how = self.how;
         let last = |b: usize| codes.z.col_as_slice(batch.ids[b]);
@@ -120,13 +120,13 @@ impl Learner for Flow<'_> {
         self.decoder.shape().params + shared
     }
 
-    fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<Codes, DecodeError> {
+    fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<KeptCodes, DecodeError> {
         let kept = match self.learning.start {
             FlowStart::Previous | FlowStart::Warm => samples,
             FlowStart::Z0 | FlowStart::Learned => 0,
         };
         init(self.decoder, seed, &mut values[..self.decoder.shape().params])?;
-        Ok(Codes {
+        Ok(KeptCodes {
             z: Mat::full(self.latent, kept, f64::NAN),
             optimizer: OptimizerState::new(Optimizer::RMSPROP, 0, 0),
         })
@@ -137,7 +137,7 @@ impl Learner for Flow<'_> {
         values: &[f64],
         batch: &MiniBatch<'_>,
         _visit: Visit,
-        codes: &mut Codes,
+        codes: &mut KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         let (params, shared) = values.split_at(self.decoder.shape().params);

@@ -9,7 +9,7 @@ use gfe_model::{DecodeError, Decoder, Loss, Targets};
 /// exact where dl/dz = 0 at the codes, and where they minimize l + |z - z0|^2 / (2 tau) it is the exact gradient of that
 /// minimum: the envelope theorem. Fails where the decoder does, or has no parameter gradients; `params_bar` is then
 /// undefined.
-pub(super) fn frozen(
+pub fn frozen(
     decoder: &dyn Decoder,
     params: &[f64],
     (loss, data): (&dyn Loss, Targets<'_>),

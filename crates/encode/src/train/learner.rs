@@ -8,7 +8,7 @@ use gfe_ode::FlowError;
 
 /// What is kept of each training sample between its visits.
 #[derive(Clone, Debug)]
-pub struct Codes {
+pub struct KeptCodes {
     /// The last code of each, `[d, samples]`, NaN before the first visit; no columns where none are kept.
     pub z: Mat<f64>,
     /// The optimizer's memory of codes that are trained; no groups where none are.
@@ -29,14 +29,14 @@ pub(super) trait Learner {
     /// Values trained: the decoder's P weights, and then the learner's own.
     fn len(&self) -> usize;
     /// Initial values, and codes for so many samples.
-    fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<Codes, DecodeError>;
+    fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<KeptCodes, DecodeError>;
     /// Sets `values_bar` to the mean gradient over the usable samples of the mini-batch, 0 without any.
     fn gradient(
         &mut self,
         values: &[f64],
         batch: &MiniBatch<'_>,
         visit: Visit,
-        codes: &mut Codes,
+        codes: &mut KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError>;
 }

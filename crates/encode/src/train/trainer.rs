@@ -2,7 +2,7 @@
 //! another process with the same bits.
 
 use super::evaluate::{Evaluation, evaluate};
-use super::learner::{Codes, Learner, Visit};
+use super::learner::{KeptCodes, Learner, Visit};
 use super::mini_batch::MiniBatch;
 use super::shuffle::shuffled;
 use super::{Every, Length, OptimizerState, Tally, TrainError, Training, Trouble, Validation};
@@ -19,7 +19,7 @@ pub struct State {
     /// The optimizer's memory of them.
     pub optimizer: OptimizerState,
     /// What is kept of each training sample.
-    pub codes: Codes,
+    pub codes: KeptCodes,
     /// Where training stands.
     pub position: Position,
     /// The encodings since the last record.
