@@ -9,6 +9,7 @@ mod batch;
 mod data;
 mod encoder;
 mod gradient_flow;
+mod ledger;
 mod measure;
 mod origin;
 mod rate;
