@@ -1,10 +1,11 @@
 //! The reference decoder, trained by the authors' own program, against their trajectories and against the floor.
 
 use faer::{Mat, MatRef};
+use gfe_encode::train::adjoint;
 use gfe_encode::{Amd, Begin, Encoded, Encoding, Order, Ptc, Rate, Record, Samples, Solver, Trace, encode};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
-use gfe_model::{Decoder, LossKind, Targets};
+use gfe_model::{At, Decoder, LossKind, Taped, Targets, Trainable};
 use gfe_ode::Status;
 use gfe_ode::control::Decrease;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,52 @@ impl Reference {
     }
 
     fn encode(&self, y: &[f64], change: impl FnOnce(&mut Encoding<'_>)) -> Encoded {
+        self.with(y, change, |how, samples| {
+            encode(how, &self.params, samples).expect("the dense decoder never breaks down")
+        })
+    }
+
+    /// The adjoint gradient summed over the digits, and dl/dtheta at their codes.
+    fn gradients(&self, y: &[f64], change: impl FnOnce(&mut Encoding<'_>)) -> (Vec<f64>, Vec<f64>, Encoded) {
+        let mut full = vec![0.0; self.params.len()];
+        let encoded = self.with(y, change, |how, samples| {
+            adjoint(how, &self.params, samples, 1, &mut full, None).expect("the dense decoder has an adjoint")
+        });
+        let (decoder, samples) = (open(&self.config), y.len() / PIXELS);
+        let (mut x, mut x_bar) = (Mat::zeros(PIXELS, samples), Mat::zeros(PIXELS, samples));
+        let mut tape = Mat::zeros(decoder.tape_len(), samples);
+        let mut scratch = vec![0.0; decoder.scratch_len(samples)];
+        let context = Mat::zeros(0, samples);
+        let at = At {
+            params: &self.params,
+            version: 0,
+            z: encoded.z.as_ref(),
+            context: context.as_ref(),
+        };
+        let mut approximate = vec![0.0; self.params.len()];
+        let (mut value, y) = (vec![0.0; samples], MatRef::from_column_major_slice(y, PIXELS, samples));
+        decoder
+            .forward(at, x.as_mut(), tape.as_mut(), &mut scratch)
+            .and_then(|()| {
+                let loss = LossKind::Bce.loss();
+                loss.eval(x.as_ref(), Targets { y, w: None }, &mut value, Some(x_bar.as_mut()));
+                let taped = Taped {
+                    at,
+                    tape: tape.as_ref(),
+                };
+                decoder.params_vjp(taped, x_bar.as_ref(), &mut approximate, &mut scratch)
+            })
+            .expect("the dense decoder never breaks down");
+        (full, approximate, encoded)
+    }
+
+    /// Does something with the digits under changed settings.
+    fn with<T>(
+        &self,
+        y: &[f64],
+        change: impl FnOnce(&mut Encoding<'_>),
+        run: impl FnOnce(&Encoding<'_>, Samples<'_>) -> T,
+    ) -> T {
         let open = || -> Box<dyn Decoder> { Box::new(open(&self.config)) };
         let mut how = Encoding {
             open: &open,
@@ -72,7 +119,7 @@ impl Reference {
             context: None,
             z0: z0.as_ref(),
         };
-        encode(&how, &self.params, samples).expect("the dense decoder never breaks down")
+        run(&how, samples)
     }
 }
 
@@ -261,5 +308,35 @@ fn a_row_with_a_nan_is_bad_input_and_touches_no_other() {
     for b in [0, 1, 3] {
         assert_eq!(exact(&clean.records[b..=b]), exact(&encoded.records[b..=b]));
         assert_eq!(clean.z.col_as_slice(b), encoded.z.col_as_slice(b));
+    }
+}
+
+#[test]
+fn the_approximate_gradient_has_the_cosines_of_the_method_with_the_adjoint() {
+    let reference = Reference::read();
+    let y = &digits()[..16 * PIXELS];
+    for (t_end, expected) in [(10.0, 0.897), (100.0, 0.969), (1e3, 0.995), (1e4, 0.997)] {
+        let (full, approximate, encoded) = reference.gradients(y, |how| {
+            // Nothing stops it before the horizon: Euler steps of 1, 1.1, 1.21, ..., 10, since none is rejected.
+            how.solver = Solver::Amd(Amd {
+                loss_slope_tol: 0.0,
+                ..Amd::default()
+            });
+            (how.t_end, how.gtol, how.max_steps, how.lanes) = (t_end, 0.0, 100_000, 16);
+        });
+        assert!(
+            encoded
+                .records
+                .iter()
+                .all(|record| record.work.rejected == 0 && record.t == t_end)
+        );
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let norms = (dot(&full, &full) * dot(&approximate, &approximate)).sqrt();
+        let cosine = dot(&full, &approximate) / norms;
+        println!("cosine {cosine:.4} at {t_end}, {} steps", encoded.records[0].work.steps);
+        assert!(
+            (cosine - expected).abs() <= 0.002,
+            "{cosine} at {t_end}, not {expected}"
+        );
     }
 }

@@ -5,9 +5,12 @@
 //! minimum: the envelope theorem. The sum over a mini-batch is taken in its order on one thread, so that trained weights
 //! have the same bits whatever the lanes and threads.
 
+mod adjoint;
 mod optimizer;
 mod shuffle;
+mod sum;
 
+pub use adjoint::{AdjointError, adjoint, encode_recording};
 pub use optimizer::{Optimizer, OptimizerState};
 pub use shuffle::split;
 
