@@ -1,6 +1,7 @@
 //! The reference decoder, trained by the authors' own program, against their trajectories and against the floor.
 
 use faer::{Mat, MatRef};
+use gfe_encode::train::{Codes, adjoint, frozen};
 use gfe_encode::{
     Amd, Begin, Encoded, Encoding, HeldOut, Order, Ptc, Rate, Record, Samples, Solver, Trace, encode, held_out,
 };
@@ -43,6 +44,39 @@ impl Reference {
     }
 
     fn encode(&self, y: &[f64], change: impl FnOnce(&mut Encoding<'_>)) -> Encoded {
+        self.with(y, change, |how, samples| {
+            encode(how, &self.params, samples).expect("the dense decoder never breaks down")
+        })
+    }
+
+    /// The adjoint gradient summed over the digits, and dl/dtheta at their codes.
+    fn gradients(&self, y: &[f64], change: impl FnOnce(&mut Encoding<'_>)) -> (Vec<f64>, Vec<f64>, Encoded) {
+        let mut full = vec![0.0; self.params.len()];
+        let encoded = self.with(y, change, |how, samples| {
+            adjoint(how, &self.params, samples, 1, &mut full, None).expect("the dense decoder has an adjoint")
+        });
+        let samples = y.len() / PIXELS;
+        let y = MatRef::from_column_major_slice(y, PIXELS, samples);
+        let usable: Vec<usize> = (0..samples).collect();
+        let codes = Codes {
+            z: encoded.z.as_ref(),
+            context: None,
+            usable: &usable,
+        };
+        let mut approximate = vec![0.0; self.params.len()];
+        let of = (LossKind::Bce.loss(), Targets { y, w: None });
+        frozen(&open(&self.config), &self.params, of, codes, &mut approximate)
+            .expect("the dense decoder never breaks down");
+        (full, approximate, encoded)
+    }
+
+    /// Does something with the digits under changed settings.
+    fn with<T>(
+        &self,
+        y: &[f64],
+        change: impl FnOnce(&mut Encoding<'_>),
+        run: impl FnOnce(&Encoding<'_>, Samples<'_>) -> T,
+    ) -> T {
         let open = || -> Box<dyn Decoder> { Box::new(open(&self.config)) };
         let mut how = encoding(&open);
         change(&mut how);
@@ -54,7 +88,7 @@ impl Reference {
             context: None,
             z0: z0.as_ref(),
         };
-        encode(&how, &self.params, samples).expect("the dense decoder never breaks down")
+        run(&how, samples)
     }
 }
 
@@ -308,4 +342,34 @@ fn codes_from_a_fifth_of_the_pixels_predict_the_others() {
     let inf = of(f64::INFINITY, 0);
     println!("without a horizon: {inf:?}");
     assert!(inf.unseen() > 0.2, "{}", inf.unseen());
+}
+
+#[test]
+fn the_approximate_gradient_has_the_cosines_of_the_method_with_the_adjoint() {
+    let reference = Reference::read();
+    let y = &digits()[..16 * PIXELS];
+    for (t_end, expected) in [(10.0, 0.897), (100.0, 0.969), (1e3, 0.995), (1e4, 0.997)] {
+        let (full, approximate, encoded) = reference.gradients(y, |how| {
+            // Nothing stops it before the horizon: Euler steps of 1, 1.1, 1.21, ..., 10, since none is rejected.
+            how.solver = Solver::Amd(Amd {
+                loss_slope_tol: 0.0,
+                ..Amd::default()
+            });
+            (how.t_end, how.gtol, how.max_steps, how.lanes) = (t_end, 0.0, 100_000, 16);
+        });
+        assert!(
+            encoded
+                .records
+                .iter()
+                .all(|record| record.work.rejected == 0 && record.t == t_end)
+        );
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let norms = (dot(&full, &full) * dot(&approximate, &approximate)).sqrt();
+        let cosine = dot(&full, &approximate) / norms;
+        println!("cosine {cosine:.4} at {t_end}, {} steps", encoded.records[0].work.steps);
+        assert!(
+            (cosine - expected).abs() <= 0.002,
+            "{cosine} at {t_end}, not {expected}"
+        );
+    }
 }

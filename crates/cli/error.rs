@@ -1,6 +1,6 @@
 //! Everything that ends the program, with its exit code after BSD's sysexits.
 
-use gfe_encode::train::TrainError;
+use gfe_encode::train::{AdjointError, ImplicitError, TrainError};
 use gfe_io::IoError;
 use gfe_model::{DataError, DecodeError};
 use gfe_ode::FlowError;
@@ -67,7 +67,12 @@ impl CliError {
             CliError::NoRunFile(_) => 66,
             CliError::Train(TrainError::NothingUsable { .. }) => 65,
             CliError::Train(TrainError::Diverged { .. }) => 1,
-            CliError::Train(TrainError::NotTrainable | TrainError::Pair(_)) => 78,
+            CliError::Train(
+                TrainError::Implicit(ImplicitError::Flow(_)) | TrainError::Adjoint(AdjointError::Flow(_)),
+            ) => 70,
+            CliError::Train(
+                TrainError::NotTrainable | TrainError::Pair(_) | TrainError::Implicit(_) | TrainError::Adjoint(_),
+            ) => 78,
             CliError::Train(TrainError::Init(DecodeError::Discard(_) | DecodeError::Failed(_))) => 78,
             CliError::Train(TrainError::OtherState { .. }) => 65,
             CliError::Internal(_) | CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,

@@ -3,7 +3,8 @@
 use crate::error::CliError;
 use crate::keys::LEARNING;
 use crate::settings::Settings;
-use gfe_encode::train::{Every, FlowLearning, FlowStart, Gradient, LearningRate, Length, Optimizer, Schedule};
+use gfe_encode::HeldOut;
+use gfe_encode::train::{Every, FlowLearning, FlowStart, Gradient, LearningRate, Length, Optimizer, Outer, Schedule};
 
 const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
 const MEMORY: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
@@ -112,10 +113,29 @@ fn one_of(
 }
 
 fn flow(settings: &Settings) -> Result<FlowLearning, CliError> {
-    settings.choice("train.gradient", &["approximate"])?;
+    let gradient = match settings.choice("train.gradient", &["approximate", "implicit", "adjoint"])? {
+        Some("implicit") => Gradient::Implicit,
+        Some("adjoint") => Gradient::Adjoint {
+            quadrature_stride: settings.count("train.quadrature_stride", 1, (1, 1 << 30))? as u32,
+        },
+        _ => Gradient::Approximate,
+    };
+    let outer = settings.choice("train.outer", &["objective", "loss"])?;
+    let part: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
+    let hide = settings.number("train.hide", 0.0, part)?;
     let start = settings.choice("train.start", &["z0", "previous", "warm", "learned"])?;
     Ok(FlowLearning {
-        gradient: Gradient::Approximate,
+        gradient,
+        // The implicit gradient is for what the codes do not minimize.
+        outer: match outer {
+            Some("loss") => Outer::Loss,
+            None if gradient == Gradient::Implicit => Outer::Loss,
+            _ => Outer::Objective,
+        },
+        hidden: (hide > 0.0).then_some(HeldOut {
+            fraction: 1.0 - hide,
+            seed: settings.count("train.hide_seed", 0, (0, u64::MAX))?,
+        }),
         start: match start {
             Some("previous") => FlowStart::Previous,
             Some("warm") => FlowStart::Warm,

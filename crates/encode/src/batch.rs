@@ -3,8 +3,11 @@
 //! A decoder's error speaks of a whole call: it is repeated column by column, and those that fail again get NaN, and the
 //! reason. So one sample's failure touches no other.
 
+mod back;
+
+pub(crate) use back::ParamsBar;
 use faer::Mat;
-use gfe_model::{At, DecodeError, Decoder, Loss, Seeds, Tangent, Taped, Targets};
+use gfe_model::{At, DecodeError, Decoder, Loss, Tangent, Taped, Targets};
 use gfe_ode::{Curvature, FlowError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,6 +130,11 @@ impl<'a> Engine<'a> {
         Engine { version, ..self }
     }
 
+    /// Whether the decoder has the products that an adjoint is made of.
+    pub(crate) fn differentiable(&self) -> bool {
+        self.decoder.tangent().is_some() && self.decoder.second_order().is_some()
+    }
+
     /// Memory for so many columns.
     pub(crate) fn batch(&self, width: usize) -> Batch {
         let shape = self.decoder.shape();
@@ -213,22 +221,11 @@ impl<'a> Engine<'a> {
                 "this solver needs Jacobian-vector products, which this decoder lacks: take solver amd".into(),
             ));
         }
-        self.each(batch, (0, width), Call::PushForward)?;
-        self.second(loss, batch, width, weighted);
-        for b in 0..width {
-            let (to, from) = (self.x_bar_dot.col_as_slice_mut(b), self.x_dot.col_as_slice(b));
-            let second = batch.x_bar.col_as_slice(b).iter().zip(from);
-            to.iter_mut().zip(second).for_each(|(to, (c, x_dot))| *to = c * x_dot);
-        }
+        self.push_forward(loss, batch, width, weighted)?;
         if curvature == Curvature::GaussNewton {
             return self.each(batch, (0, width), Call::PullBackDot);
         }
-        let mut x_bar = std::mem::replace(&mut batch.x_bar, Mat::new());
-        let mut value = std::mem::take(&mut batch.value);
-        let x = batch.x.as_ref().subcols(0, width);
-        let slopes = Some(x_bar.as_mut().subcols_mut(0, width));
-        loss.eval(x, batch.targets(0, width, weighted), &mut value[..width], slopes);
-        (batch.x_bar, batch.value) = (x_bar, value);
+        self.slopes(loss, batch, width, weighted);
         if self.decoder.second_order().is_none() {
             return Err(FlowError(
                 "the exact Hessian needs second-order products, which this decoder lacks: take the Gauss-Newton one"
@@ -236,6 +233,34 @@ impl<'a> Engine<'a> {
             ));
         }
         self.each(batch, (0, width), Call::Curve)
+    }
+
+    /// x_dot = J z_dot and x_bar_dot = l'' x_dot of the first columns.
+    fn push_forward(
+        &mut self,
+        loss: &dyn Loss,
+        batch: &mut Batch,
+        width: usize,
+        weighted: bool,
+    ) -> Result<(), FlowError> {
+        self.each(batch, (0, width), Call::PushForward)?;
+        self.second(loss, batch, width, weighted);
+        for b in 0..width {
+            let (to, from) = (self.x_bar_dot.col_as_slice_mut(b), self.x_dot.col_as_slice(b));
+            let second = batch.x_bar.col_as_slice(b).iter().zip(from);
+            to.iter_mut().zip(second).for_each(|(to, (c, x_dot))| *to = c * x_dot);
+        }
+        Ok(())
+    }
+
+    /// value = l and x_bar = dl/dx of the first columns.
+    fn slopes(&self, loss: &dyn Loss, batch: &mut Batch, width: usize, weighted: bool) {
+        let mut x_bar = std::mem::replace(&mut batch.x_bar, Mat::new());
+        let mut value = std::mem::take(&mut batch.value);
+        let x = batch.x.as_ref().subcols(0, width);
+        let slopes = Some(x_bar.as_mut().subcols_mut(0, width));
+        loss.eval(x, batch.targets(0, width, weighted), &mut value[..width], slopes);
+        (batch.x_bar, batch.value) = (x_bar, value);
     }
 
     /// Makes a call for some columns; where it fails as a whole, one by one.
@@ -350,15 +375,7 @@ impl<'a> Engine<'a> {
                 let x_dot = self.x_dot.as_mut().subcols_mut(0, count);
                 tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch)
             }
-            Call::Curve => {
-                let seeds = Seeds {
-                    z_dot,
-                    x_bar,
-                    x_bar_dot: x_bar_dot.subcols(0, count),
-                };
-                let second = decoder.second_order().ok_or_else(|| lost("second-order products"))?;
-                second.hvp(taped, seeds, z_bar, None, scratch)
-            }
+            Call::Curve => self.second_order(batch, (first, count), None),
         }
     }
 }

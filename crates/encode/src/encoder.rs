@@ -7,6 +7,7 @@
 
 use crate::batch::fresh_version;
 use crate::gradient_flow::GradientFlow;
+use crate::ledger::Ledger;
 use crate::measure::Measure;
 use crate::origin::Origin;
 use crate::solver::Integrator;
@@ -223,6 +224,17 @@ pub struct Block {
 pub fn encode_blocks<E: From<FlowError>>(
     how: &Encoding<'_>,
     params: &[f64],
+    next: impl FnMut() -> Result<Option<Block>, E>,
+    done: impl FnMut(&Block, Encoded) -> Result<(), E>,
+) -> Result<Work, E> {
+    encode_into(how, params, None, next, done)
+}
+
+/// The same, with the accepted steps of every sample written to `ledger`.
+fn encode_into<E: From<FlowError>>(
+    how: &Encoding<'_>,
+    params: &[f64],
+    ledger: Option<&Ledger>,
     mut next: impl FnMut() -> Result<Option<Block>, E>,
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<Work, E> {
@@ -245,7 +257,7 @@ pub fn encode_blocks<E: From<FlowError>>(
         for _ in 0..how.threads.max(1) {
             scope.spawn(|| {
                 let result = catch_unwind(AssertUnwindSafe(|| {
-                    work(how, (params, version), origin.as_ref(), &stream)
+                    work(how, (params, version), origin.as_ref(), (&stream, ledger))
                 }));
                 stream.say(Word::Stopped(result));
             });
@@ -260,13 +272,24 @@ pub fn encode_blocks<E: From<FlowError>>(
 
 /// Encodes samples that are all in memory; see [`encode_blocks`].
 pub fn encode(how: &Encoding<'_>, params: &[f64], samples: Samples<'_>) -> Result<Encoded, FlowError> {
-    encode_from(how, params, samples, None)
+    encode_with(how, params, None, samples, None)
 }
 
 /// The same with the points `[d, samples]` where the integrations begin, if elsewhere than at z0; see [`Block::start`].
 pub fn encode_from(
     how: &Encoding<'_>,
     params: &[f64],
+    samples: Samples<'_>,
+    start: Option<Cols<'_>>,
+) -> Result<Encoded, FlowError> {
+    encode_with(how, params, None, samples, start)
+}
+
+/// The same, with the accepted steps of every sample written to `ledger`.
+pub(crate) fn encode_with(
+    how: &Encoding<'_>,
+    params: &[f64],
+    ledger: Option<&Ledger>,
     samples: Samples<'_>,
     start: Option<Cols<'_>>,
 ) -> Result<Encoded, FlowError> {
@@ -285,9 +308,10 @@ pub fn encode_from(
         reconstruction: None,
         uncertainty: None,
     };
-    encode_blocks(
+    encode_into(
         how,
         params,
+        ledger,
         || Ok(block.take()),
         |_, result| {
             encoded = result;
@@ -343,7 +367,7 @@ fn work(
     how: &Encoding<'_>,
     (params, version): (&[f64], u64),
     origin: Option<&Origin>,
-    stream: &Stream<'_>,
+    (stream, ledger): (&Stream<'_>, Option<&Ledger>),
 ) -> Result<(), FlowError> {
     let decoder = (how.open)();
     let shape = decoder.shape();
@@ -358,7 +382,7 @@ fn work(
     };
     let rules = how.solver.stop(how.gtol, how.loss, shape.data);
     let stop: Vec<_> = rules.iter().map(|rule| &**rule).collect();
-    let mut desk = Desk::new(stream, how.trace, Measure::new(how, (params, version), stream));
+    let mut desk = Desk::new(stream, how.trace, Measure::new(how, (params, version), stream), ledger);
     let mut feed = Feed::new(stream);
     let integrated = match how.solver.integrator(&*flow, lanes, how.t_end) {
         Integrator::ErrorControl(control) => {

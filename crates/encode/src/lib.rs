@@ -10,6 +10,7 @@ mod data;
 mod encoder;
 mod gradient_flow;
 mod held_out;
+mod ledger;
 mod measure;
 mod origin;
 mod pass;

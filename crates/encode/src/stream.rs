@@ -2,12 +2,14 @@
 
 use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding, Record, Shared, Trace, TracePoint};
+use crate::ledger::Ledger;
 use crate::measure::{self, Measure};
 use crate::starts;
 use faer::Mat;
+use gfe_ode::adjoint::Step;
 use gfe_ode::{FlowError, Next, Queue, ResultSink, Retired, StepRecord};
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -253,15 +255,25 @@ pub(crate) struct Desk<'a> {
     trace: Trace<'a>,
     measure: Measure<'a>,
     outcome: Result<(), FlowError>,
+    ledger: Option<&'a Ledger>,
+    /// Accepted steps of the samples under way, where there is a ledger for them.
+    steps: BTreeMap<usize, Vec<Step>>,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(stream: &'a Stream<'a>, trace: Trace<'a>, measure: Measure<'a>) -> Self {
+    pub(crate) fn new(
+        stream: &'a Stream<'a>,
+        trace: Trace<'a>,
+        measure: Measure<'a>,
+        ledger: Option<&'a Ledger>,
+    ) -> Self {
         Desk {
             stream,
             trace,
             measure,
             outcome: Ok(()),
+            ledger,
+            steps: BTreeMap::new(),
         }
     }
 
@@ -273,6 +285,9 @@ impl<'a> Desk<'a> {
 
 impl ResultSink for Desk<'_> {
     fn retired(&mut self, result: &Retired<'_>) {
+        if let Some(ledger) = self.ledger {
+            ledger.enter(result.sample, self.steps.remove(&result.sample).unwrap_or_default());
+        }
         let loaded = self.stream.block_of(result.sample);
         let column = result.sample - loaded.first;
         let mut results = locked(&loaded.results);
@@ -302,6 +317,12 @@ impl ResultSink for Desk<'_> {
             self.outcome = measured;
         }
         self.stream.finish(loaded);
+    }
+
+    fn accepted(&mut self, sample: usize, step: Step) {
+        if self.ledger.is_some() {
+            self.steps.entry(sample).or_default().push(step);
+        }
     }
 
     fn stepped(&mut self, step: &StepRecord, z: &[f64]) {

@@ -1,5 +1,6 @@
 //! The integration loop: admit, attempt, judge, retire.
 
+use crate::adjoint::Step;
 use crate::control::{Evidence, StepController, Verdict};
 use crate::first::{first_steps, scale_first_steps};
 use crate::state::State;
@@ -89,6 +90,9 @@ pub trait ResultSink {
     fn retired(&mut self, result: &Retired<'_>);
     /// A sample took a step and is at state `z` `[d]`, or was there at a time asked for.
     fn stepped(&mut self, step: &StepRecord, z: &[f64]);
+    /// A step of a sample stands: where it started and how far its state went, which is what it takes to repeat it. By
+    /// default nobody listens.
+    fn accepted(&mut self, _sample: usize, _step: Step) {}
 }
 
 /// Integrates every sample of `queue` and hands each to `sink`, with its status, once.
@@ -288,6 +292,7 @@ fn judge(
                 state.work[lane].steps += 1;
                 state.work[lane].forced += u32::from(forced);
                 let (before, left) = (state.t[lane], method.t_end - state.t[lane]);
+                sink.accepted(state.sample[lane], Step { t: before, h: seen.h });
                 state.t[lane] = if t_step >= left { method.t_end } else { before + t_step };
                 state.h[lane] = h_next;
                 tell(state, flow, method, sink, (lane, before, forced))?;

@@ -110,16 +110,39 @@ pub trait Flow: Lanewise {
     fn inertial(&self) -> Option<&dyn Inertial> {
         None
     }
+    /// Products with the transposed derivatives of f, where the flow has them.
+    fn adjoint(&mut self) -> Option<&mut dyn FlowAdjoint> {
+        None
+    }
     /// A step was accepted that ends in (t, z) with slope f; true where the flow changed z and f (a restart).
     fn accepted(&mut self, _lane: usize, _t: f64, _z: &mut [f64], _f: &mut [f64]) -> bool {
         false
     }
 }
 
+/// Products with the transposed derivatives of f in the state and in what f depends on besides, the parameters theta.
+pub trait FlowAdjoint {
+    /// z_bar = (df/dz)^T v_bar and, where `params_bar` `[P]` is given, params_bar += sum over columns of
+    /// (df/dtheta)^T v_bar.
+    ///
+    /// `v_bar` is read and `z_bar` written, `[d, lanes.len()]` both. A column that failed is NaN in `z_bar`, and what was then
+    /// added to `params_bar` is undefined.
+    fn vjp(
+        &mut self,
+        at: Point<'_>,
+        v_bar: Cols<'_>,
+        z_bar: ColsMut<'_>,
+        params_bar: Option<&mut [f64]>,
+        work: &mut [Work],
+    ) -> Result<(), FlowError>;
+}
+
 /// A flow of second order as a system: the state is `[z; m]`, dz/dt = m, dm/dt = force - c(t) m with friction c(t) >= 0.
 pub trait Inertial {
     /// The force at a state, `[d/2]`, from the slope there.
     fn force(&self, lane: usize, t: f64, state: &[f64], f: &[f64], force: &mut [f64]);
+    /// The derivative of dm/dt in the force at time t: 1, but where the friction's limit takes a part of it.
+    fn share(&self, lane: usize, t: f64) -> f64;
     /// h c(t + h): what an implicit Euler step of length h divides the velocity by, less 1.
     fn friction(&self, lane: usize, t: f64, h: f64) -> f64;
 }

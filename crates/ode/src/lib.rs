@@ -5,6 +5,7 @@
 //! lane moves into the hole, and the free lane takes the next sample, so that batches stay full. Nothing here knows of
 //! decoders.
 
+pub mod adjoint;
 mod columns;
 pub mod control;
 pub mod diffsol;
@@ -26,7 +27,7 @@ mod tolerance;
 
 pub use drive::{Method, Next, Queue, ResultSink, Retired, StepRecord, integrate};
 pub use factor::Cholesky;
-pub use flow::{Curvature, Failure, Flow, FlowError, Inertial, Point, Structure, Values};
+pub use flow::{Curvature, Failure, Flow, FlowAdjoint, FlowError, Inertial, Point, Structure, Values};
 pub use lane::{History, Lanewise, Work};
 pub use momentum::Momentum;
 pub use status::Status;

@@ -7,7 +7,9 @@
 //! because any gradient flow will do, and test problems with exact solutions are such.
 
 use crate::columns::{column, column_mut};
-use crate::{Cols, ColsMut, Curvature, Failure, Flow, FlowError, Inertial, Lanewise, Point, Structure, Values, Work};
+use crate::{
+    Cols, ColsMut, Curvature, Failure, Flow, FlowAdjoint, FlowError, Inertial, Lanewise, Point, Structure, Values, Work,
+};
 use faer::Mat;
 
 /// The second-order flow of a first-order one.
@@ -35,6 +37,11 @@ impl<F: Flow> Momentum<F> {
             blocks: vec![0.0; dim * dim * lanes],
             inner,
         }
+    }
+
+    /// The first-order flow.
+    pub fn inner_mut(&mut self) -> &mut F {
+        &mut self.inner
     }
 
     /// Time on the friction's clock.
@@ -172,6 +179,12 @@ impl<F: Flow> Flow for Momentum<F> {
         Some(self)
     }
 
+    /// None with a restart, which is no differentiable function of the state.
+    fn adjoint(&mut self) -> Option<&mut dyn FlowAdjoint> {
+        let able = !self.restart && self.inner.adjoint().is_some();
+        able.then_some(self as &mut dyn FlowAdjoint)
+    }
+
     fn accepted(&mut self, lane: usize, t: f64, z: &mut [f64], f: &mut [f64]) -> bool {
         if !self.restart {
             return false;
@@ -193,6 +206,40 @@ impl<F: Flow> Flow for Momentum<F> {
     }
 }
 
+impl<F: Flow> FlowAdjoint for Momentum<F> {
+    /// With v = `[v_z; v_m]` and A the first-order flow's Jacobian: `[A^T v_m; v_z - (3/t) v_m]`; at t = 0 `[A^T v_m / 4; v_z]`.
+    fn vjp(
+        &mut self,
+        at: Point<'_>,
+        v_bar: Cols<'_>,
+        mut z_bar: ColsMut<'_>,
+        params_bar: Option<&mut [f64]>,
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        let (dim, count) = (self.inner.dim(), at.lanes.len());
+        for (b, &lane) in at.lanes.iter().enumerate() {
+            let (clock, share) = (self.clock(lane, at.t[b]), self.share(lane, at.t[b]));
+            let (v_z, v_m) = column(v_bar, b).split_at(dim);
+            let seed = self.force.col_as_slice_mut(b);
+            let m_bar = &mut column_mut(&mut z_bar, b)[dim..];
+            for i in 0..dim {
+                seed[i] = share * v_m[i];
+                m_bar[i] = if clock > 0.0 {
+                    v_z[i] - 3.0 / clock * v_m[i]
+                } else {
+                    v_z[i]
+                };
+            }
+        }
+        let positions = self.positions_of(&at);
+        let seeds = self.force.as_ref().subcols(0, count);
+        let Some(inner) = self.inner.adjoint() else {
+            return Err(FlowError("the first-order flow has no adjoint any more".into()));
+        };
+        inner.vjp(positions, seeds, z_bar.subrows_mut(0, dim), params_bar, work)
+    }
+}
+
 impl<F: Flow> Inertial for Momentum<F> {
     fn force(&self, lane: usize, t: f64, state: &[f64], f: &[f64], force: &mut [f64]) {
         let (dim, clock) = (force.len(), self.clock(lane, t));
@@ -203,6 +250,10 @@ impl<F: Flow> Inertial for Momentum<F> {
                 4.0 * f[dim + i]
             };
         }
+    }
+
+    fn share(&self, lane: usize, t: f64) -> f64 {
+        if self.clock(lane, t) > 0.0 { 1.0 } else { 0.25 }
     }
 
     fn friction(&self, lane: usize, t: f64, h: f64) -> f64 {

@@ -4,6 +4,7 @@
 //! A decoder's columns have the same bits at every width from two on, not at one: a single lane is therefore doubled. What
 //! the forward pass left at a lane's last point is kept, so that products there need no further pass.
 
+mod adjoint;
 mod hessian;
 
 use crate::batch::{Batch, Engine};
@@ -12,7 +13,7 @@ use crate::origin::Origin;
 use crate::rate::Rate;
 use faer::Mat;
 use gfe_model::{Cols, ColsMut, Decoder, Loss, Targets};
-use gfe_ode::{Curvature, Failure, Flow, FlowError, Lanewise, Point, Structure, Values, Work};
+use gfe_ode::{Curvature, Failure, Flow, FlowAdjoint, FlowError, Lanewise, Point, Structure, Values, Work};
 
 /// Tangent columns in one product: enough to fill it, few enough to stay in cache.
 const TANGENT_COLUMNS: usize = 512;
@@ -331,6 +332,10 @@ impl Flow for GradientFlow<'_> {
             text: &trouble.text,
             last: trouble.last,
         })
+    }
+
+    fn adjoint(&mut self) -> Option<&mut dyn FlowAdjoint> {
+        self.engine.differentiable().then_some(self as &mut dyn FlowAdjoint)
     }
 
     fn autonomous(&self) -> bool {

@@ -1,10 +1,13 @@
 //! The flow as learner: codes are integrated, from wherever each sample starts.
 
+use super::adjoint::{self, adjoint};
 use super::frozen::frozen;
+use super::implicit::{self, implicit};
 use super::learner::{KeptCodes, Learner, TRAINING_UNITS, Visit, broke_down, finite, init};
 use super::mini_batch::MiniBatch;
 use super::{Optimizer, OptimizerState, Tally, TrainError};
-use crate::encoder::{Encoded, Encoding, encode_from};
+use crate::encoder::{Encoded, Encoding, Samples, encode_from};
+use crate::held_out::{HeldOut, seen_values};
 use crate::pass;
 use faer::Mat;
 use gfe_model::{Cols, DecodeError, Decoder};
@@ -15,6 +18,23 @@ pub enum Gradient {
     /// dl/dtheta at the code, which is taken as constant.
     #[default]
     Approximate,
+    /// That of the outer objective at the minimum: see [`implicit`].
+    Implicit,
+    /// The total derivative through the integration: see [`adjoint`].
+    Adjoint {
+        /// Steps for each evaluation of the integrand of the weights.
+        quadrature_stride: u32,
+    },
+}
+
+/// What is minimized over the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outer {
+    /// What the solver minimizes over the codes: l + |z - z0|^2 / (2 tau) for ptc, l for the others.
+    #[default]
+    Objective,
+    /// l at the code.
+    Loss,
 }
 
 /// Where the flow of a training sample starts.
@@ -36,21 +56,50 @@ pub enum FlowStart {
 pub struct FlowLearning {
     /// The gradient.
     pub gradient: Gradient,
+    /// What it is of.
+    pub outer: Outer,
+    /// Values that the encoder does not see, others at each visit, while the loss at the code is that of all of them.
+    pub hidden: Option<HeldOut>,
     /// Where samples start.
     pub start: FlowStart,
 }
 
 impl FlowLearning {
-    /// Fails where the gradient or the start does not go with the solver.
+    /// Fails where the gradient does not go with the solver, the decoder, the objective or the start.
     pub(super) fn check(&self, how: &Encoding<'_>) -> Result<(), TrainError> {
-        let anchored = how.anchor() > 0.0;
-        match self.start {
-            FlowStart::Learned if !anchored => Err(TrainError::Pair(
-                "a learned z0 has an approximate gradient only under ptc with a finite t_end: take gradient adjoint, or a finite t_end".into(),
-            )),
-            FlowStart::Warm if !how.solver.anchors() => Err(TrainError::Pair(
-                "to begin at the last code with the horizon tied to z0 is for ptc; take start previous".into(),
-            )),
+        let (to_minimum, anchored) = (how.solver.anchors(), how.anchor() > 0.0);
+        let pair = |text: &str| Err(TrainError::Pair(text.into()));
+        match self.gradient {
+            Gradient::Approximate => {}
+            Gradient::Implicit => implicit::check(how, &*(how.open)())?,
+            Gradient::Adjoint { .. } => adjoint::check(how)?,
+        }
+        let whole = self.outer == Outer::Loss || self.hidden.is_some();
+        match self.gradient {
+            Gradient::Approximate if self.hidden.is_some() => pair(
+                "with hidden values the loss of all values is minimized over the weights, and the approximate gradient is that of what the codes minimize: take gradient implicit",
+            ),
+            Gradient::Approximate if whole && anchored => pair(
+                "outer = loss is not what ptc minimizes with a finite t_end, so that the approximate gradient is not its own: take gradient implicit, or outer objective",
+            ),
+            Gradient::Implicit if !whole => pair(
+                "gradient implicit is for another objective than that of the codes, whose gradient is the approximate one: take outer loss, or gradient approximate",
+            ),
+            Gradient::Adjoint { .. } if self.hidden.is_some() => pair(
+                "gradient adjoint is that of the loss that the flow lowers, so that no value can be hidden from it: take solver ptc and gradient implicit",
+            ),
+            _ if self.start == FlowStart::Warm && !to_minimum => pair(
+                "start warm begins at the last code with the horizon tied to z0, which is for ptc: take start previous",
+            ),
+            Gradient::Approximate if self.start == FlowStart::Learned && !anchored => pair(
+                "a learned z0 has no approximate gradient but under ptc with a finite t_end: take gradient adjoint, or ptc with a finite t_end",
+            ),
+            Gradient::Implicit if self.start == FlowStart::Learned && !anchored => {
+                pair("with t_end inf no code depends on z0, and a learned one has no gradient: take a finite t_end")
+            }
+            _ if self.start == FlowStart::Warm && self.gradient != Gradient::Approximate => {
+                pair("start warm goes with gradient approximate: take another start")
+            }
             _ => Ok(()),
         }
     }
@@ -74,41 +123,94 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// The codes of a mini-batch, with the z0 that they belong to.
-    fn encode(
-        &self,
-        (params, shared): (&[f64], &[f64]),
-        batch: &MiniBatch<'_>,
-        codes: &KeptCodes,
-    ) -> Result<(Mat<f64>, Encoded), TrainError> {
-        let mut how = self.how;
-        let last = |b: usize| codes.z.col_as_slice(batch.ids[b]);
-        let visited = |b: usize| last(b).iter().all(|z| z.is_finite());
-        let latest = |otherwise: &Mat<f64>| {
-            let mut z = otherwise.clone();
-            for b in (0..z.ncols()).filter(|&b| visited(b)) {
-                z.col_as_slice_mut(b).copy_from_slice(last(b));
+    /// Where the samples of a mini-batch belong and, if elsewhere, begin, `[d, samples]`.
+    fn starts(&self, shared: &[f64], batch: &MiniBatch<'_>, codes: &KeptCodes) -> (Mat<f64>, Option<Mat<f64>>) {
+        let latest = || {
+            let mut z = batch.z0.clone();
+            for (b, &id) in batch.ids.iter().enumerate() {
+                let last = codes.z.col_as_slice(id);
+                if last.iter().all(|z| z.is_finite()) {
+                    z.col_as_slice_mut(b).copy_from_slice(last);
+                }
             }
             z
         };
-        let (z0, start) = match self.learning.start {
+        match self.learning.start {
             FlowStart::Z0 => (batch.z0.clone(), None),
-            FlowStart::Previous => (latest(&batch.z0), None),
-            FlowStart::Warm => (batch.z0.clone(), Some(latest(&batch.z0))),
+            FlowStart::Previous => (latest(), None),
+            FlowStart::Warm => (batch.z0.clone(), Some(latest())),
             FlowStart::Learned => (Mat::from_fn(self.latent, batch.ids.len(), |r, _| shared[r]), None),
-        };
-        how.common_z0 = match self.learning.start {
-            FlowStart::Z0 => how.common_z0,
-            FlowStart::Learned => Some(shared),
-            FlowStart::Previous | FlowStart::Warm => None,
-        };
-        let samples = crate::Samples {
-            z0: z0.as_ref(),
-            ..batch.samples()
-        };
-        let encoded = encode_from(&how, params, samples, start.as_ref().map(Mat::as_ref))?;
-        Ok((z0, encoded))
+        }
     }
+
+    /// Codes of the samples with z0 as given, and the sums over the usable of the gradients with respect to weights and z0.
+    fn differentiate(
+        &self,
+        (how, params): (&Encoding<'_>, &[f64]),
+        (batch, seen): (&MiniBatch<'_>, Samples<'_>),
+        start: Option<Cols<'_>>,
+        params_bar: &mut [f64],
+    ) -> Result<Found, TrainError> {
+        let mut z0_bar = Mat::zeros(self.latent, batch.ids.len());
+        let (encoded, losses) = match self.learning.gradient {
+            Gradient::Implicit => {
+                let found = implicit(how, params, seen, batch.data(), params_bar, Some(z0_bar.as_mut()))?;
+                (found.encoded, found.outer_loss)
+            }
+            Gradient::Adjoint { quadrature_stride } => {
+                let to = Some(z0_bar.as_mut());
+                let encoded = adjoint(how, params, seen, quadrature_stride, params_bar, to)?;
+                let losses = encoded.records.iter().map(|record| record.loss).collect();
+                (encoded, losses)
+            }
+            Gradient::Approximate => {
+                let encoded = encode_from(how, params, seen, start)?;
+                let losses: Vec<f64> = encoded.records.iter().map(|record| record.loss).collect();
+                let usable = finite(losses.iter().copied());
+                let at = pass::Codes {
+                    z: encoded.z.as_ref(),
+                    context: seen.context,
+                    usable: &usable,
+                };
+                frozen(self.decoder, params, (how.loss, batch.data()), at, params_bar).map_err(broke_down)?;
+                for &b in &usable {
+                    for r in 0..self.latent {
+                        z0_bar[(r, b)] = how.anchor() * (seen.z0[(r, b)] - encoded.z[(r, b)]);
+                    }
+                }
+                (encoded, losses)
+            }
+        };
+        Ok(Found {
+            encoded,
+            losses,
+            z0_bar,
+        })
+    }
+
+    /// The weights of the values that the encoder sees at this visit, `[D, samples]`.
+    fn seen(&self, hidden: HeldOut, batch: &MiniBatch<'_>, visit: Visit) -> Mat<f64> {
+        let (values, count) = (batch.y.nrows(), batch.ids.len());
+        let mut w = batch.w.clone().unwrap_or_else(|| Mat::full(values, count, 1.0));
+        let mut seen = vec![false; values];
+        for (b, &id) in batch.ids.iter().enumerate() {
+            let w = w.col_as_slice_mut(b);
+            let seed = hidden.seed.wrapping_add(u64::from(visit.epoch));
+            seen_values(hidden.fraction, seed, id, Some(w), &mut seen);
+            let unseen = w.iter_mut().zip(&seen).filter(|(_, seen)| !**seen);
+            unseen.for_each(|(w, _)| *w = 0.0);
+        }
+        w
+    }
+}
+
+/// Codes and gradients of a mini-batch.
+struct Found {
+    encoded: Encoded,
+    /// What counts of each, NaN where nothing does.
+    losses: Vec<f64>,
+    /// `[d, samples]`.
+    z0_bar: Mat<f64>,
 }
 
 impl Learner for Flow<'_> {
@@ -136,49 +238,46 @@ impl Learner for Flow<'_> {
         &mut self,
         values: &[f64],
         batch: &MiniBatch<'_>,
-        _visit: Visit,
+        visit: Visit,
         codes: &mut KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         let (params, shared) = values.split_at(self.decoder.shape().params);
-        let (z0, encoded) = self.encode((params, shared), batch, codes)?;
-        let mut tally = Tally::of(&encoded);
-        let usable = finite(encoded.records.iter().map(|record| record.loss));
-        values_bar.fill(0.0);
-        if usable.is_empty() {
-            return Ok(tally);
-        }
-        let z = encoded.z.as_ref();
         let (params_bar, shared_bar) = values_bar.split_at_mut(params.len());
-        let Gradient::Approximate = self.learning.gradient;
-        let at = pass::Codes {
-            z,
-            context: batch.samples().context,
-            usable: &usable,
+        let (z0, start) = self.starts(shared, batch, codes);
+        let mut how = self.how;
+        how.common_z0 = match self.learning.start {
+            FlowStart::Z0 => how.common_z0,
+            FlowStart::Learned => Some(shared),
+            FlowStart::Previous | FlowStart::Warm => None,
         };
-        frozen(self.decoder, params, (self.how.loss, batch.data()), at, params_bar).map_err(broke_down)?;
-        add_pull(z0.as_ref(), z, &usable, self.how.anchor(), shared_bar);
-        tally.units += TRAINING_UNITS * usable.len() as u64;
-        tally.evaluations += usable.len() as u64;
-        let mean = 1.0 / usable.len() as f64;
-        values_bar.iter_mut().for_each(|g| *g *= mean);
-        if codes.z.ncols() > 0 {
-            for &b in &usable {
-                codes
-                    .z
-                    .col_as_slice_mut(batch.ids[b])
-                    .copy_from_slice(encoded.z.col_as_slice(b));
+        let w = self.learning.hidden.map(|hidden| self.seen(hidden, batch, visit));
+        let mut seen = Samples {
+            z0: z0.as_ref(),
+            ..batch.samples()
+        };
+        seen.data.w = w.as_ref().map(Mat::as_ref).or(seen.data.w);
+        let start = start.as_ref().map(Mat::as_ref);
+        let found = self.differentiate((&how, params), (batch, seen), start, params_bar)?;
+        let usable = finite(found.losses.iter().copied());
+        let mut tally = Tally::of(&found.encoded);
+        tally.usable = usable.len();
+        tally.sum = usable.iter().map(|&b| found.losses[b]).sum();
+        if self.learning.gradient == Gradient::Approximate {
+            tally.units += TRAINING_UNITS * usable.len() as u64;
+            tally.evaluations += usable.len() as u64;
+        }
+        shared_bar.fill(0.0);
+        for &b in &usable {
+            let z0_bar = found.z0_bar.col_as_slice(b);
+            shared_bar.iter_mut().zip(z0_bar).for_each(|(sum, bar)| *sum += bar);
+            if codes.z.ncols() > 0 {
+                let last = codes.z.col_as_slice_mut(batch.ids[b]);
+                last.copy_from_slice(found.encoded.z.col_as_slice(b));
             }
         }
+        let mean = 1.0 / usable.len().max(1) as f64;
+        values_bar.iter_mut().for_each(|g| *g *= mean);
         Ok(tally)
-    }
-}
-
-/// z0_bar += the sum over the samples of (z0 - z*) / tau: the derivative of the minimum of l + |z - z0|^2 / (2 tau).
-fn add_pull(z0: Cols<'_>, z: Cols<'_>, usable: &[usize], anchor: f64, z0_bar: &mut [f64]) {
-    for &b in usable {
-        for (r, bar) in z0_bar.iter_mut().enumerate() {
-            *bar += anchor * (z0[(r, b)] - z[(r, b)]);
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! the baselines share the data's order, the optimizer, the loss and the evaluation. The sum over a mini-batch is taken in its
 //! order on one thread, so that trained weights have the same bits whatever the lanes and threads.
 
+mod adjoint;
 mod auto_decoder;
 mod autoencoder;
 mod evaluate;
@@ -16,10 +17,12 @@ mod mini_batch;
 mod optimizer;
 mod schedule;
 pub(crate) mod shuffle;
+mod sum;
 mod tally;
 mod trainer;
 
 pub use crate::pass::Codes;
+pub use adjoint::{AdjointError, adjoint, encode_recording};
 pub use autoencoder::{encoder_codes, losses_at};
 pub use evaluate::{Evaluated, Evaluation, evaluate};
 pub use flow::{FlowLearning, FlowStart, Gradient, Outer};
@@ -156,6 +159,12 @@ pub enum TrainError {
     /// Settings that do not go together.
     #[error("{0}")]
     Pair(String),
+    /// There is no implicit gradient.
+    #[error(transparent)]
+    Implicit(#[from] ImplicitError),
+    /// There is no adjoint gradient.
+    #[error(transparent)]
+    Adjoint(#[from] AdjointError),
     /// The decoder broke down.
     #[error(transparent)]
     Flow(#[from] FlowError),

@@ -3,10 +3,10 @@
 //! Its operators return no errors: what goes wrong is kept here and looked at between steps, and a value that could not be
 //! had is NaN.
 
-use crate::{Curvature, Flow, FlowError, Point, Values, Work};
+use crate::{Cols, ColsMut, Curvature, Flow, FlowError, Point, Values, Work};
 use ::diffsol::{
-    ConstantOp, FaerContext, FaerMat, FaerVec, NonLinearOp, NonLinearOpJacobian, OdeEquations, OdeEquationsRef, Op,
-    UnitCallable, VectorCommon,
+    ConstantOp, ConstantOpSensAdjoint, FaerContext, FaerMat, FaerVec, NonLinearOp, NonLinearOpAdjoint,
+    NonLinearOpJacobian, NonLinearOpSensAdjoint, OdeEquations, OdeEquationsRef, Op, UnitCallable, VectorCommon,
 };
 use faer::Mat;
 use std::cell::{RefCell, RefMut};
@@ -108,23 +108,48 @@ impl<'f> Lane<'f> {
         &self.values
     }
 
-    fn jacobian(&mut self, t: f64, z: &V, jacobian: &mut M) {
+    /// The Jacobian at (t, z) into `block`, column-major.
+    fn block(&mut self, t: f64, z: &V, curvature: Curvature) {
         let at = Point {
             lanes: &LANE,
             t: &[t],
             z: z.inner().as_ref(),
         };
         let work = std::slice::from_mut(&mut self.work);
-        let outcome = self.flow.jacobian(at, self.curvature, &mut self.block, work);
+        let outcome = self.flow.jacobian(at, curvature, &mut self.block, work);
         if let Err(error) = outcome {
             self.block.fill(f64::NAN);
             self.fatal.get_or_insert(error);
         }
+    }
+
+    fn jacobian(&mut self, t: f64, z: &V, jacobian: &mut M) {
+        self.block(t, z, self.curvature);
         let dim = self.flow.dim();
         for j in 0..dim {
             for i in 0..dim {
                 jacobian[(i, j)] = self.block[j * dim + i];
             }
+        }
+    }
+
+    /// bar = (df/dz)^T v at (t, z) and, where it is asked for, params_bar += (df/dtheta)^T v; NaN where it could not be had.
+    pub(super) fn vjp(&mut self, (t, z): (f64, &V), v: &[f64], bar: &mut [f64], params_bar: Option<&mut [f64]>) {
+        let at = Point {
+            lanes: &LANE,
+            t: &[t],
+            z: z.inner().as_ref(),
+        };
+        let work = std::slice::from_mut(&mut self.work);
+        let column = |values| Cols::from_column_major_slice(values, v.len(), 1);
+        let to = ColsMut::from_column_major_slice_mut(bar, v.len(), 1);
+        let outcome = match self.flow.adjoint() {
+            Some(adjoint) => adjoint.vjp(at, column(v), to, params_bar, work),
+            None => Err(FlowError("the flow has no adjoint any more".into())),
+        };
+        if let Err(error) = outcome {
+            bar.fill(f64::NAN);
+            self.fatal.get_or_insert(error);
         }
     }
 
@@ -151,7 +176,7 @@ pub(super) struct Equations<'f> {
     lane: RefCell<Lane<'f>>,
     dim: usize,
     z0: Vec<f64>,
-    context: C,
+    pub(super) context: C,
 }
 
 impl<'f> Equations<'f> {
@@ -218,6 +243,37 @@ impl NonLinearOpJacobian for Slope<'_, '_> {
     fn jacobian_inplace(&self, z: &V, t: f64, jacobian: &mut M) {
         self.0.lane().jacobian(t, z, jacobian);
     }
+}
+
+/// Minus the transpose products, as diffsol asks for them.
+impl NonLinearOpAdjoint for Slope<'_, '_> {
+    fn jac_transpose_mul_inplace(&self, z: &V, t: f64, v: &V, to: &mut V) {
+        let mut bar = vec![0.0; self.0.dim];
+        self.0.lane().vjp((t, z), v.inner().col_as_slice(0), &mut bar, None);
+        for (i, value) in bar.iter().enumerate() {
+            to[i] = -value;
+        }
+    }
+
+    fn adjoint_inplace(&self, z: &V, t: f64, to: &mut M) {
+        let mut lane = self.0.lane();
+        lane.block(t, z, Curvature::Exact);
+        let dim = self.0.dim;
+        for j in 0..dim {
+            for i in 0..dim {
+                to[(i, j)] = -lane.block[i * dim + j];
+            }
+        }
+    }
+}
+
+/// To diffsol there are no parameters: their integral is taken beside it.
+impl NonLinearOpSensAdjoint for Slope<'_, '_> {
+    fn sens_transpose_mul_inplace(&self, _z: &V, _t: f64, _v: &V, _to: &mut V) {}
+}
+
+impl ConstantOpSensAdjoint for Initial<'_, '_> {
+    fn sens_transpose_mul_inplace(&self, _t: f64, _v: &V, _to: &mut V) {}
 }
 
 impl ConstantOp for Initial<'_, '_> {

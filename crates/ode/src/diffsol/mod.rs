@@ -4,13 +4,14 @@
 //! is pinned, and nothing outside this module names it. It has no bound on the number of steps and accepts NaN in `tsit45`
 //! without a word, so steps are driven, counted and looked at here.
 
+pub mod adjoint;
 mod equations;
 
 use crate::stop::{Progress, Terminator};
 use crate::{
     Curvature, Flow, FlowError, History, Next, Queue, ResultSink, Retired, Status, StepRecord, Tolerance, Work,
 };
-use ::diffsol::{FaerLU, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, VectorCommon};
+use ::diffsol::{FaerLU, OdeBuilder, OdeSolverMethod, OdeSolverProblem, OdeSolverStopReason, Vector, VectorCommon};
 use equations::{Equations, Lane, M, V};
 
 /// diffsol's methods.
@@ -109,6 +110,18 @@ fn one(
     (sample, z0): (usize, &[f64]),
     sink: &mut dyn ResultSink,
 ) -> Result<(), FlowError> {
+    let problem = problem(flow, how, z0)?;
+    let mut run = Run::new(&problem.eqn, how, sample, z0);
+    let ending = run.run(&problem, sink);
+    run.finish(&ending, sink)
+}
+
+/// One sample as diffsol has it.
+fn problem<'f>(
+    flow: &'f mut dyn Flow,
+    how: &Integration<'_>,
+    z0: &[f64],
+) -> Result<OdeSolverProblem<Equations<'f>>, FlowError> {
     let equations = Equations::new(Lane::new(flow, how.curvature), z0.to_vec());
     let mut problem = OdeBuilder::<M>::new()
         .rtol(how.tolerance.rtol)
@@ -119,15 +132,17 @@ fn one(
     problem.ode_options.max_nonlinear_solver_failures = usize::MAX;
     // It is absolute, and there is no natural unit of time.
     problem.ode_options.min_timestep = MIN_TIMESTEP.min(MIN_TIMESTEP * how.t_end);
-    let mut run = Run::new(&problem.eqn, how, sample, z0);
-    type Solver = FaerLU<f64>;
-    let ending = run.start(sink).unwrap_or_else(|| match how.scheme {
-        Scheme::Tsit45 => run.step_on(problem.tsit45(), sink),
-        Scheme::TrBdf2 => run.step_on(problem.tr_bdf2::<Solver>(), sink),
-        Scheme::Esdirk34 => run.step_on(problem.esdirk34::<Solver>(), sink),
-        Scheme::Bdf => run.step_on(problem.bdf::<Solver>(), sink),
-    });
-    run.finish(&ending, sink)
+    Ok(problem)
+}
+
+type Solver = FaerLU<f64>;
+
+/// States on the way with their times and slopes.
+#[derive(Default)]
+struct Kept {
+    t: Vec<f64>,
+    z: Vec<V>,
+    f: Vec<V>,
 }
 
 /// What is known on the way.
@@ -144,6 +159,8 @@ struct Run<'a, 'f> {
     history: History,
     /// Steps, rejections and factorizations, by diffsol's count.
     taken: Work,
+    /// The ends of all steps, where somebody asks for them.
+    kept: Option<Kept>,
 }
 
 impl<'a, 'f> Run<'a, 'f> {
@@ -159,7 +176,18 @@ impl<'a, 'f> Run<'a, 'f> {
             grad_sq: f64::NAN,
             history: History::default(),
             taken: Work::default(),
+            kept: None,
         }
+    }
+
+    /// Integrates to the end.
+    fn run(&mut self, problem: &'a OdeSolverProblem<Equations<'f>>, sink: &mut dyn ResultSink) -> Ending {
+        self.start(sink).unwrap_or_else(|| match self.how.scheme {
+            Scheme::Tsit45 => self.step_on(problem.tsit45(), sink),
+            Scheme::TrBdf2 => self.step_on(problem.tr_bdf2::<Solver>(), sink),
+            Scheme::Esdirk34 => self.step_on(problem.esdirk34::<Solver>(), sink),
+            Scheme::Bdf => self.step_on(problem.bdf::<Solver>(), sink),
+        })
     }
 
     /// Looks at the initial state; an ending where the sample is done there.
@@ -194,6 +222,12 @@ impl<'a, 'f> Run<'a, 'f> {
         }
         self.t = t;
         self.z.copy_from_slice(z);
+        if let Some(kept) = &mut self.kept {
+            kept.t.push(t);
+            kept.z.push(V::from_slice(z, self.equations.context));
+            kept.f
+                .push(V::from_slice(values.f.col_as_slice(0), self.equations.context));
+        }
         (self.loss, self.grad_sq) = (values.loss, values.grad_sq);
         let now = Progress {
             t,

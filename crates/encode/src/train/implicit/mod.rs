@@ -137,7 +137,7 @@ pub fn implicit(
 }
 
 /// Whether there is an implicit gradient.
-fn check(how: &Encoding<'_>, decoder: &dyn Decoder) -> Result<(), ImplicitError> {
+pub(super) fn check(how: &Encoding<'_>, decoder: &dyn Decoder) -> Result<(), ImplicitError> {
     let latent = decoder.shape().latent;
     let solver = match how.solver {
         Solver::Ptc(_) => None,
