@@ -1,7 +1,7 @@
 //! A file that appears under its name whole or not at all.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,18 @@ use crate::IoError;
 
 /// Writes `bytes` to a temporary file beside `path`, fsyncs it, renames it to `path` and fsyncs the folder.
 ///
-/// On error the temporary file is gone and whatever stood at `path` still stands.
+/// On error the temporary file is gone and whatever stood at `path` still stands, unless only the fsync of the folder
+/// failed: then the new file stands. Temporary files that killed writers of `path` left are removed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     let path = &target(path);
+    clear_leftovers(path);
     let temporary = beside(path);
     let mut file = File::create(&temporary).map_err(|source| IoError::Create {
         path: path.to_owned(),
         source,
     })?;
+    // Only tells other machines that share the folder that the file is in use; not every file system has locks.
+    let _ = file.try_lock();
     let written = file
         .write_all(bytes)
         .and_then(|()| file.sync_all())
@@ -31,8 +35,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     })
 }
 
-/// Fails now rather than after hours where no file can be created beside `path`.
+/// Fails now rather than after hours where no file can be created beside `path`; clears leftovers as [`write_whole`] does.
 pub(crate) fn check_creatable(path: &Path) -> Result<(), IoError> {
+    clear_leftovers(path);
     let temporary = beside(path);
     let created = File::create(&temporary).and_then(|_| fs::remove_file(&temporary));
     created.map_err(|source| IoError::Create {
@@ -53,12 +58,110 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Removes the files `NAME.tmp-PID` beside `path` whose process is gone and which no process, here or on another machine
+/// that shares the folder, has locked. What cannot be removed stays: it does no harm.
+pub(crate) fn clear_leftovers(path: &Path) {
+    let (Some(name), Ok(entries)) = (path.file_name(), fs::read_dir(folder(path))) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let Some(pid) = writer(&entry.file_name(), name) else {
+            continue;
+        };
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_gone(pid) && is_unlocked(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The process that wrote the temporary file `found` of a file `name`; none where it is not called exactly that.
+fn writer(found: &OsStr, name: &OsStr) -> Option<u32> {
+    let (found, name) = (found.as_encoded_bytes(), name.as_encoded_bytes());
+    let digits = std::str::from_utf8(found.strip_prefix(name)?.strip_prefix(b".tmp-")?).ok()?;
+    let pid: u32 = digits.parse().ok()?;
+    (pid.to_string() == digits).then_some(pid)
+}
+
+/// Whether no process has this id; without /proc nobody knows.
+fn is_gone(pid: u32) -> bool {
+    Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+fn is_unlocked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Renames `temporary` to `path` and fsyncs the folder, without which the rename itself could be lost.
 pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
+    File::open(folder(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process id that is no longer anybody's.
+    fn gone() -> u32 {
+        let mut child = std::process::Command::new("true").spawn().expect("it starts");
+        child.wait().expect("it ends");
+        child.id()
+    }
+
+    #[test]
+    fn leftovers_of_killed_writers_go_and_nothing_else_does() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let make = |name: String| {
+            let path = folder.path().join(name);
+            fs::write(&path, "half").expect("there is room");
+            path
+        };
+        let gone = gone();
+        let leftover = make(format!("a.h5.tmp-{gone}"));
+        // Of the process that runs the tests' parent, of another file, and of nobody.
+        let alive = make(format!("a.h5.tmp-{}", std::os::unix::process::parent_id()));
+        let other = make(format!("b.h5.tmp-{gone}"));
+        let mut kept = vec![alive, other];
+        kept.extend(
+            [
+                "a.h5.tmp-",
+                "a.h5.tmp-x1",
+                "a.h5.tmp-+1",
+                "a.h5.tmp-1.bak",
+                "a.h5.tmp--1",
+            ]
+            .map(|n| make(n.into())),
+        );
+        kept.push(make(format!("a.h5.tmp-0{gone}")));
+        let folder_of_that_name = folder.path().join("a.h5.tmp-4194303");
+        fs::create_dir(&folder_of_that_name).expect("there is room");
+        write_whole(&folder.path().join("a.h5"), b"whole").expect("there is room");
+        assert!(!leftover.exists());
+        kept.push(folder_of_that_name);
+        for path in kept {
+            assert!(path.exists(), "{} is gone", path.display());
+        }
+    }
+
+    #[test]
+    fn a_leftover_that_is_locked_belongs_to_somebody() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join(format!("a.h5.tmp-{}", gone()));
+        let held = File::create(&path).expect("there is room");
+        held.try_lock().expect("nobody else holds it");
+        let write = || write_whole(&folder.path().join("a.h5"), b"whole").expect("there is room");
+        write();
+        assert!(path.exists());
+        drop(held);
+        write();
+        assert!(!path.exists());
+    }
 }

@@ -121,6 +121,20 @@ pub enum IoError {
         /// What the file has.
         found: Vec<usize>,
     },
+    /// A tensor's values do not fill its shape, or it has too many axes.
+    #[error(
+        "tensor `{name}` of shape {shape:?} came with {found} values; they must fill it, along {rank_limit} axes at most"
+    )]
+    TensorValues {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Most axes.
+        rank_limit: usize,
+        /// Number of values.
+        found: usize,
+    },
     /// A flat parameter vector does not have the length of its tensors.
     #[error("{found} parameters were given for tensors of {expected} values")]
     ParamsLength {
@@ -203,6 +217,32 @@ pub enum IoError {
         path: PathBuf,
         /// What is missing or wrong.
         what: String,
+    },
+    /// The file is no checkpoint, or not one as it was written.
+    #[error("{}: {what}; take a checkpoint written by `gfe train`", path.display())]
+    NotCheckpoint {
+        /// The file asked for.
+        path: PathBuf,
+        /// What is missing or wrong.
+        what: String,
+    },
+    /// The file is no history of a training.
+    #[error("{}: {what}; take a history written by `gfe train`", path.display())]
+    NotHistory {
+        /// The file asked for.
+        path: PathBuf,
+        /// What is missing or wrong.
+        what: String,
+    },
+    /// A column, table or note of a history cannot have its name.
+    #[error("a {kind} of a history cannot be called {name:?}: {what}")]
+    HistoryName {
+        /// Column, table or note.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
     },
     /// Rows do not fit the layout that the output was created with.
     #[error("{}: {what}: {found} came, {expected} were announced", path.display())]

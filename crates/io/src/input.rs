@@ -15,7 +15,7 @@ use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_
 use crate::{Coordinate, IoError, native};
 
 /// Most axes of a dataset, the sample axis included.
-const RANK_LIMIT: usize = 8;
+pub(crate) const RANK_LIMIT: usize = 8;
 /// Most values of one sample, 1 GiB as f64: a file of a few hundred bytes can declare terabytes.
 pub(crate) const VALUES_LIMIT: usize = 1 << 27;
 

@@ -5,12 +5,15 @@
 #![warn(missing_docs)]
 
 mod atomic;
+mod checkpoint;
 mod converted;
 mod coordinate;
 mod decoded;
 mod encoded;
 mod error;
 mod hash;
+mod heap;
+mod history;
 mod input;
 mod listing;
 mod model_file;
@@ -21,12 +24,14 @@ mod scales;
 mod tables;
 
 pub use atomic::write_whole;
+pub use checkpoint::Checkpoint;
 pub use converted::DataWriter;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
 pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, NamedLatent, TracePoint};
 pub use error::IoError;
 pub use hash::{RowsHash, params_sha256};
+pub use history::{History, HistoryColumn, HistoryTable, Series};
 pub use input::{H5Input, InputPath};
 pub use model_file::{ModelFile, StoredTensor};
 pub use reader::{EncodedFile, Listed, list_datasets};

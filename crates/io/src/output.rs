@@ -37,12 +37,11 @@ impl Output {
     ) -> Result<Output, IoError> {
         let path = &atomic::target(path);
         atomic::check_creatable(path)?;
-        native::forbid_filter_plugins();
         let failed = |source| IoError::Hdf5 {
             path: path.to_owned(),
             source,
         };
-        let image = image(path, lay_out).map_err(failed)?;
+        let image = image(path, lay_out)?;
         let mut output = Output {
             path: path.to_owned(),
             temporary: atomic::beside(path),
@@ -163,18 +162,25 @@ impl Drop for Output {
 /// Values of a chunk of a growing dataset.
 pub(crate) const GROWING_CHUNK: usize = 1 << 14;
 
-/// The bytes of a file with nothing but structure.
-fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> hdf5::Result<Vec<u8>> {
-    // Under its own name HDF5 would first read a file that stands there into memory.
-    let file = File::with_options()
-        .with_fapl(|access| {
-            access
-                .core_filebacked(false)
-                .libver_bounds(LibraryVersion::V18, LibraryVersion::V110)
-        })
-        .with_fcpl(|creation| creation.obj_track_times(false))
-        .create(atomic::beside(path))?;
-    lay_out(&file)?;
-    file.flush()?;
-    native::file_image(&file).ok_or_else(|| "the file image cannot be had".into())
+/// The bytes of an HDF5 file for `path` that `lay_out` fills, built in memory: HDF5 touches no disk.
+pub(crate) fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> Result<Vec<u8>, IoError> {
+    native::forbid_filter_plugins();
+    let build = || {
+        // Under its own name HDF5 would first read a file that stands there into memory.
+        let file = File::with_options()
+            .with_fapl(|access| {
+                access
+                    .core_filebacked(false)
+                    .libver_bounds(LibraryVersion::V18, LibraryVersion::V110)
+            })
+            .with_fcpl(|creation| creation.obj_track_times(false))
+            .create(atomic::beside(path))?;
+        lay_out(&file)?;
+        file.flush()?;
+        native::file_image(&file).ok_or_else(|| hdf5::Error::from("the file image cannot be had"))
+    };
+    build().map_err(|source| IoError::Hdf5 {
+        path: path.to_owned(),
+        source,
+    })
 }

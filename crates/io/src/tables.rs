@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use hdf5::types::VarLenUnicode;
-use hdf5::{Dataset, File, H5Type, Result};
+use hdf5::{Dataset, File, Group, H5Type, Result};
 use ndarray::ArrayD;
 
 use crate::IoError;
 use crate::encoded::{group_of, text, unicode};
-use crate::output::Output;
 use crate::scales::{self, Attachments};
+use crate::{atomic, output};
 
 /// A group of columns; the group named "" is the file's root.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Column {
     pub name: String,
     /// What it is.
     pub long_name: String,
+    /// Its unit, where it has one.
+    pub units: Option<String>,
     /// Names and lengths of its dimensions.
     pub dims: Vec<(String, usize)>,
     /// Values in C order.
@@ -64,13 +66,14 @@ impl Column {
         Column {
             name: name.to_owned(),
             long_name: long_name.to_owned(),
+            units: None,
             dims: dims.iter().map(|(dim, len)| ((*dim).to_owned(), *len)).collect(),
             values,
         }
     }
 }
 
-/// Writes the tables with a title; fails where a column's values do not fill its dimensions, or the file cannot be written.
+/// Writes the tables with a title, replacing a file at `path` as a whole; fails where a column's values do not fill its dimensions, or the file cannot be written.
 pub fn write_tables(path: &Path, title: &str, tables: &[Table]) -> std::result::Result<(), IoError> {
     for column in tables.iter().flat_map(|table| &table.columns) {
         let expected = column.dims.iter().map(|(_, len)| len).product();
@@ -83,7 +86,7 @@ pub fn write_tables(path: &Path, title: &str, tables: &[Table]) -> std::result::
             });
         }
     }
-    let output = Output::create(path, 0, |file| {
+    let image = output::image(path, |file| {
         text(file, "Conventions", "CF-1.11")?;
         text(file, "title", title)?;
         let mut attachments = Attachments::default();
@@ -93,7 +96,7 @@ pub fn write_tables(path: &Path, title: &str, tables: &[Table]) -> std::result::
         attachments.finish(file)?;
         text(file, "gfe_state", "complete")
     })?;
-    output.finish()
+    atomic::write_whole(path, &image)
 }
 
 fn lay_out(file: &File, table: &Table, attachments: &mut Attachments) -> Result<()> {
@@ -101,18 +104,19 @@ fn lay_out(file: &File, table: &Table, attachments: &mut Attachments) -> Result<
         "" => name.to_owned(),
         group => format!("{group}/{name}"),
     };
-    if !table.name.is_empty() {
-        let group = group_of(file, &table.name)?;
-        for (name, value) in &table.attributes {
-            text(&group, name, value)?;
-        }
-        for (name, value) in &table.numbers {
-            group
-                .new_attr::<f64>()
-                .shape(())
-                .create(name.as_str())?
-                .write_scalar(value)?;
-        }
+    let made;
+    let group: &Group = if table.name.is_empty() {
+        file
+    } else {
+        made = group_of(file, &table.name)?;
+        &made
+    };
+    for (name, value) in &table.attributes {
+        text(group, name, value)?;
+    }
+    for (name, value) in &table.numbers {
+        let attribute = group.new_attr::<f64>().shape(()).create(name.as_str())?;
+        attribute.write_scalar(value)?;
     }
     let dims = || table.columns.iter().flat_map(|column| &column.dims);
     for (dim, len) in dims() {
@@ -134,6 +138,9 @@ fn lay_out(file: &File, table: &Table, attachments: &mut Attachments) -> Result<
             }
         };
         text(&made, "long_name", &column.long_name)?;
+        if let Some(units) = &column.units {
+            text(&made, "units", units)?;
+        }
         if dims().any(|(dim, _)| *dim == column.name) {
             scales::mark(&made, &column.name)?;
         }
