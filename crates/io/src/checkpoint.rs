@@ -226,7 +226,9 @@ impl Reader<'_> {
             .iter()
             .try_fold(size_of::<T>() as u64, |bytes, len| bytes.checked_mul(*len as u64))
             .filter(|bytes| *bytes <= self.length);
-        let (Some(bytes), Layout::Contiguous, true) = (bytes, dataset.layout(), wanted(&found)) else {
+        // HDF5 has no layout of nothing.
+        let in_one_piece = bytes == Some(0) || matches!(dataset.layout(), Layout::Contiguous);
+        let (Some(bytes), true, true) = (bytes, in_one_piece, wanted(&found)) else {
             let text = format!("its `{name}` is {found} of shape {shape:?}, or stored in pieces");
             return Err(self.wrong(text));
         };

@@ -1,13 +1,14 @@
 //! Histories of trainings: named columns against the records of a run, opened by xarray.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use hdf5::types::{IntSize, TypeDescriptor, VarLenUnicode};
 use hdf5::{Dataset, File, Group, IndexType, IterationOrder, LinkType};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::input::{open_file, refuse_foreign_storage};
-use crate::{Column, InputPath, IoError, Table, Values, write_tables};
+use crate::{Column, InputPath, IoError, Table, Values, heap, write_tables};
 
 /// The dimension of every column.
 const RECORD: &str = "record";
@@ -17,6 +18,8 @@ const MARK: (&str, &str) = ("gfe_history_version", "1");
 const OWN: [&str; 4] = [MARK.0, "Conventions", "title", "gfe_state"];
 /// Most values in a file, 128 MiB: a file of a few hundred bytes can declare terabytes.
 const VALUES_LIMIT: usize = 1 << 24;
+/// Most bytes of a file.
+const BYTES_LIMIT: u64 = 1 << 30;
 
 /// What a training was seen to do.
 ///
@@ -27,7 +30,7 @@ pub struct History {
     /// What the run is called in figures; empty for the name of the file.
     pub title: String,
     /// Settings of the run and the like, by name: attributes of the root, as JSON texts.
-    pub notes: Map<String, Value>,
+    pub notes: BTreeMap<String, Value>,
     /// Its tables; read back in the order of their names.
     pub tables: Vec<HistoryTable>,
 }
@@ -131,6 +134,10 @@ impl History {
                 what,
             })
         }
+        let mut roots = self.tables.iter().filter(|table| table.name.is_empty());
+        if roots.nth(1).is_some() {
+            return refused("table", "", "there is one of that name already");
+        }
         let mut in_root: Vec<&str> = Vec::new();
         for table in &self.tables {
             let mut names: Vec<&str> = Vec::new();
@@ -165,12 +172,26 @@ impl History {
     /// Fails where there is no such file, it is not HDF5 or no history, or it declares more than 2^24 values. What is not
     /// a column of numbers, such as datasets that somebody else has added, is passed over.
     pub fn read(path: &Path) -> Result<History, IoError> {
+        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let file = open_file(path)?;
+        let wrong = |what: String| IoError::NotHistory {
+            path: path.to_owned(),
+            what,
+        };
+        if bytes > BYTES_LIMIT {
+            return Err(wrong(format!(
+                "it has {bytes} bytes, and a history at most {BYTES_LIMIT}"
+            )));
+        }
+        let bytes = std::fs::read(path).map_err(|source| IoError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        if !heap::is_sound(&bytes) {
+            return Err(wrong("it is damaged where its texts are".into()));
+        }
         if text_of(&file, MARK.0).as_deref() != Some(MARK.1) {
-            return Err(IoError::NotHistory {
-                path: path.to_owned(),
-                what: format!("it has no attribute `{}` of value {}", MARK.0, MARK.1),
-            });
+            return Err(wrong(format!("it has no attribute `{}` of value {}", MARK.0, MARK.1)));
         }
         let mut reader = Reader {
             path,

@@ -12,6 +12,7 @@ mod decoded;
 mod encoded;
 mod error;
 mod hash;
+mod heap;
 mod history;
 mod input;
 mod listing;

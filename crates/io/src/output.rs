@@ -8,6 +8,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdf5::file::LibraryVersion;
 use hdf5::{File, H5Type, Hyperslab, SliceOrIndex};
@@ -165,8 +166,11 @@ pub(crate) const GROWING_CHUNK: usize = 1 << 14;
 /// The bytes of an HDF5 file for `path` that `lay_out` fills, built in memory: HDF5 touches no disk.
 pub(crate) fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> Result<Vec<u8>, IoError> {
     native::forbid_filter_plugins();
+    static IMAGES: AtomicU64 = AtomicU64::new(0);
+    // HDF5 first tries to open what it is told to create, and takes files of one name for one file: under this name there
+    // never is any.
+    let name = format!("/dev/null/{}", IMAGES.fetch_add(1, Ordering::Relaxed));
     let build = || {
-        // Under its own name HDF5 would first read a file that stands there into memory.
         let file = File::with_options()
             .with_fapl(|access| {
                 access
@@ -174,7 +178,7 @@ pub(crate) fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>
                     .libver_bounds(LibraryVersion::V18, LibraryVersion::V110)
             })
             .with_fcpl(|creation| creation.obj_track_times(false))
-            .create(atomic::beside(path))?;
+            .create(&name)?;
         lay_out(&file)?;
         file.flush()?;
         native::file_image(&file).ok_or_else(|| hdf5::Error::from("the file image cannot be had"))
