@@ -66,6 +66,7 @@ fn one_plain_step<'a>(
         seed: 3,
         validate_every: Every::Epochs(1),
         patience: None,
+        held_out: None,
     }
 }
 

@@ -77,7 +77,8 @@ impl Loss for ClippedBce {
 #[cfg(test)]
 mod tests {
     use super::ClippedBce;
-    use crate::{Bce, Loss, Targets};
+    use crate::loss::Bce;
+    use crate::{Loss, Targets};
     use faer::Mat;
 
     /// At the logits of the same probabilities it is [`Bce`]; its derivatives are those of differences.
