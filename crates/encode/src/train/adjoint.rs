@@ -31,12 +31,14 @@ pub enum AdjointError {
     NotTrainable,
     /// The decoder has no second-order products.
     #[error(
-        "gradient adjoint needs Jacobian-vector and second-order products, which this decoder lacks: take gradient approximate"
+        "gradient adjoint needs Jacobian-vector and second-order products, which this decoder lacks: \
+         take gradient approximate"
     )]
     NoSecondOrder,
     /// The solver goes to the steady state.
     #[error(
-        "gradient adjoint is for solvers that follow the flow (euler, rk4, amd, tsit5, tsit45, tr_bdf2, esdirk34, bdf): take gradient implicit or approximate with ptc"
+        "gradient adjoint is for solvers that follow the flow (euler, rk4, amd, tsit5, tsit45, tr_bdf2, esdirk34, bdf): \
+         take gradient implicit or approximate with ptc"
     )]
     Ptc,
     /// The flow drops its momentum.
@@ -44,7 +46,8 @@ pub enum AdjointError {
     Restart,
     /// Samples do not start at their z0.
     #[error(
-        "gradient adjoint is that of one start at z0: {starts} starts were asked for, beginning at {begin:?}; take starts = 1 and z0"
+        "gradient adjoint is that of one start at z0: {starts} starts were asked for, beginning at {begin:?}; \
+         take starts = 1 and z0"
     )]
     Starts {
         /// Starts of each sample.

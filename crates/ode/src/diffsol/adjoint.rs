@@ -1,12 +1,12 @@
 //! The adjoint of a trajectory, by diffsol's own machinery: the adjoint equation, integrated backwards to the tolerance.
 //!
 //! dlambda/dt = -(df/dz)^T lambda from lambda(t_end) = dL/dz down to 0, where dL/dz0 = lambda(0), and
-//! dL/dtheta = int_0^t_end (df/dtheta)^T lambda dt. The trajectory is integrated anew, with the bits of the first time, and all of
-//! its accepted states are kept, 16 d bytes each: diffsol interpolates between them by cubic Hermite polynomials. To diffsol
-//! the equations have no parameters: with P of them its state would hold several vectors `[P]`, and every stage of every
-//! attempted step would cost a product with them. Their integral is taken here, by three Gauss points per accepted backward
-//! step, at diffsol's own interpolants. The other way that it offers, the derivative of its steps, differentiates the noise of
-//! loose tolerances.
+//! dL/dtheta = int_0^t_end (df/dtheta)^T lambda dt. The trajectory is integrated anew, with the bits of the first time, and
+//! all of its accepted states are kept with their slopes, 16 d bytes each: diffsol interpolates between them by cubic Hermite
+//! polynomials. To diffsol the equations have no parameters: with P of them its state would hold several vectors `[P]`, and
+//! every stage of every attempted step would cost a product with them. Their integral is taken here, by three Gauss points per
+//! accepted backward step, at diffsol's own interpolants. The other way that it offers, the derivative of its steps,
+//! differentiates the noise of loose tolerances.
 
 use super::equations::{Equations, V};
 use super::{Integration, Kept, Run, Scheme, Solver, problem};
