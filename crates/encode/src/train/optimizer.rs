@@ -1,4 +1,7 @@
 //! First-order optimizers of the weights.
+//!
+//! A step is a pass over all weights and their memory: it uses whatever vector instructions there are, which change no bit of
+//! sums, products, quotients and roots taken one by one.
 
 /// A rule that turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,10 +87,17 @@ impl Optimizer {
                 decay,
                 eps,
             } => {
-                for ((p, g), v) in p.iter_mut().zip(g).zip(v) {
-                    *v = decay * *v + (1.0 - decay) * g * g;
-                    *p -= rate * learning_rate * g / (v.sqrt() + eps);
-                }
+                let length = rate * learning_rate;
+                let all = p.iter_mut().zip(g).zip(v);
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for ((p, g), v) in all {
+                            *v = decay * *v + (1.0 - decay) * g * g;
+                            *p -= length * g / (v.sqrt() + eps);
+                        }
+                    },
+                );
             }
             Optimizer::Adam {
                 learning_rate,
@@ -97,12 +107,19 @@ impl Optimizer {
                 weight_decay,
             } => {
                 let bias = (1.0 - beta1.powi(step), 1.0 - beta2.powi(step));
-                for ((p, g), (m, v)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
-                    *m = beta1 * *m + (1.0 - beta1) * g;
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
-                    let pull = weight_decay * *p;
-                    *p -= rate * learning_rate * (*m / bias.0 / ((*v / bias.1).sqrt() + eps) + pull);
-                }
+                let (length, to_square) = (rate * learning_rate / bias.0, 1.0 / bias.1);
+                let pull = rate * learning_rate * weight_decay;
+                let all = p.iter_mut().zip(g).zip(m.iter_mut().zip(v));
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for ((p, g), (m, v)) in all {
+                            *m = beta1 * *m + (1.0 - beta1) * g;
+                            *v = beta2 * *v + (1.0 - beta2) * g * g;
+                            *p -= length * *m / ((*v * to_square).sqrt() + eps) + pull * *p;
+                        }
+                    },
+                );
             }
         }
     }
