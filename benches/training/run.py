@@ -1,0 +1,240 @@
+"""Runs an experiment on training and writes its table and figure: run.py EXPERIMENT [--gfe PROGRAM] [--out FOLDER] [--jobs N].
+
+Every training is `gfe train RUN_FILE` with other settings, one thread each, and is kept: an interrupted experiment goes on where
+it stopped. The learning rate of each method is the one of three with the lowest validation loss; losses are those of test
+samples that neither training nor this choice has seen. CPU seconds are those of the whole training command.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RATES = ["3e-4", "1e-3", "3e-3"]
+BASELINES = ["pca", "logistic-pca", "autoencoder", "auto-decoder"]
+NAMES = {
+    "steady": "steady state, t_end 1e4",
+    "steady-inf": "steady state, t_end inf",
+    "amd": "authors' AMD",
+    "amd-adjoint": "authors' AMD, adjoint",
+    "nesterov": "authors' AMD, second order",
+    "autoencoder": "autoencoder",
+    "autoencoder/own": "autoencoder, chosen by its own encoder",
+    "auto-decoder": "auto-decoder",
+    "logistic-pca": "logistic PCA",
+    "pca": "PCA",
+}
+
+
+class Data:
+    """Where samples come from: training rows, validation rows, test rows, and which labels."""
+
+    def __init__(self, name, rows, select=None, test_select=None):
+        self.name, self.rows, self.select, self.test_select = name, rows, select, test_select
+
+    def train_flags(self, n):
+        sets = [f"data.input=target/datasets/{self.name}-train.h5:/images", f"data.rows=0..{self.rows or n}"]
+        if self.select:
+            sets += [f"data.select={self.select}", "data.validation=300"]
+        else:
+            sets += ["data.validation_rows=50000..50300"]
+        return sets
+
+    def key(self, n):
+        return f"{self.name}{n}" + ("-shift" if self.select else "")
+
+
+MNIST, FASHION = Data("mnist", None), Data("fashion", None)
+# Of the first 2,600 digits 1,319 are 0 to 4: 300 to validate with, 1,019 to train on.
+SHIFT = Data("mnist", 2600, "labels=0,1,2,3,4", "labels=5,6,7,8,9")
+
+
+class Runner:
+    def __init__(self, gfe, out, jobs):
+        self.gfe, self.out, self.pool = gfe, out, ThreadPoolExecutor(jobs)
+        out.mkdir(parents=True, exist_ok=True)
+
+    def command(self, arguments):
+        """Runs gfe, and gives what it printed and the CPU seconds that it took."""
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        told, said = child.stdout, child.stderr
+        # Both pipes are read by threads of the pool's process: neither may fill up.
+        with ThreadPoolExecutor(1) as reader:
+            errors = reader.submit(said.read)
+            text = told.read()
+            said_text = errors.result()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode != 0:
+            raise SystemExit(f"{shlex.join(map(str, arguments))}\n{said_text}")
+        return text, usage.ru_utime + usage.ru_stime
+
+    def cached(self, path, arguments):
+        """The JSON of a command, kept in `path` with the command itself."""
+        line = shlex.join(map(str, arguments))
+        if path.exists():
+            kept = json.loads(path.read_text())
+            if kept["command"] == line:
+                return kept
+        text, cpu = self.command(arguments)
+        kept = {"command": line, "cpu": cpu, **json.loads(text)}
+        path.write_text(json.dumps(kept))
+        return kept
+
+    def train(self, run_file, data, n, rate, seed, sets):
+        method, _, variant = run_file.partition("/")
+        name = f"{data.key(n)}-{run_file.replace('/', '-')}-{rate}-{seed}" + "".join(f"-{s.split('=')[1]}" for s in sets)
+        model = self.out / f"{name}.safetensors"
+        flags = data.train_flags(n) + list(sets) + [f"train.seed={seed}"]
+        if method != "pca":
+            flags += [f"learning_rate={rate}"]
+        if variant == "own":
+            flags += ["judged_by=encoder"]
+        arguments = [self.gfe, "train", HERE / f"{method}.toml", "-o", model, "--force", "--threads", "1", "--json"]
+        for flag in flags + ["data.held_out=0"]:
+            arguments += ["--set", flag]
+        found = self.cached(self.out / f"{name}.json", arguments)
+        if found["validation_loss"] is None:
+            found["validation_loss"] = self.evaluate(model, data, method, "validation", n)["loss"]
+        return {**found, "model": model, "rate": rate, "seed": seed, "method": run_file, "n": n}
+
+    def evaluate(self, model, data, method, part, n=None):
+        """Losses of a model on 300 samples of the test set, or on those that trainings validate with."""
+        tag = f"{part}-{data.test_select or ''}" if part == "shifted" else part
+        arguments = [self.gfe, "evaluate", "-m", model, "--threads", "1", "--json"]
+        if part == "validation":
+            arguments += [f"target/datasets/{data.name}-train.h5:/images", "--rows", "50000..50300"]
+        else:
+            arguments += [f"target/datasets/{data.name}-test.h5:/images"]
+            # The first 700 test digits hold 300 of either half of the labels.
+            arguments += ["--rows", "0..300" if not data.select else "0..640"]
+            select = data.test_select if part == "shifted" else data.select
+            if select:
+                arguments += ["--select", select]
+        if method == "pca":
+            arguments += ["--score", "bce"]
+        return self.cached(model.with_suffix(f".{tag}.json"), arguments)
+
+    def best(self, run_file, data, n, seeds, sets=(), rates=RATES):
+        """Trainings with every rate and seed; those of the rate with the lowest mean validation loss, evaluated."""
+        rates = ["-"] if run_file == "pca" else rates
+        jobs = {(rate, seed): self.pool.submit(self.train, run_file, data, n, rate, seed, sets) for rate in rates for seed in seeds}
+        return Pending(self, run_file, data, jobs)
+
+
+class Pending:
+    def __init__(self, runner, run_file, data, jobs):
+        self.runner, self.run_file, self.data, self.jobs = runner, run_file, data, jobs
+
+    def result(self):
+        found = {key: job.result() for key, job in self.jobs.items()}
+        rates = sorted({rate for rate, _ in found})
+        mean = lambda rate: statistics.fmean(f["validation_loss"] for (r, _), f in found.items() if r == rate)
+        rate = min(rates, key=mean)
+        chosen = [f for (r, _), f in found.items() if r == rate]
+        method = self.run_file.partition("/")[0]
+        parts = ["test"] + (["shifted"] if self.data.test_select else [])
+        tested = {part: [self.runner.evaluate(f["model"], self.data, method, part) for f in chosen] for part in parts}
+        return {"run_file": self.run_file, "rate": rate, "chosen": chosen, "tested": tested, "n": chosen[0]["n"]}
+
+
+def spread(values):
+    values = [value for value in values if value is not None]
+    if not values:
+        return ""
+    text = f"{statistics.fmean(values):.4f}"
+    return text + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def table(rows, part="test"):
+    head = ["method", "images", "learning rate", "seeds", "loss", "own encoder", "from its codes", "held-out values", "images seen", "units an image", "CPU ms an image"]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for row in rows:
+        chosen, tested = row["chosen"], row["tested"][part]
+        seen = [f["best_images"] or f["images"] for f in chosen]
+        units = [f["units"] for f in chosen if f["units"] is not None]
+        cells = [
+            NAMES[row["run_file"]],
+            str(row["n"]),
+            row["rate"],
+            str(len(chosen)),
+            spread([t["loss"] for t in tested]),
+            spread([t["encoder"]["loss"] if t["encoder"] else None for t in tested]),
+            spread([t["hybrid"]["loss"] if t["hybrid"] else None for t in tested]),
+            spread([t["held_out"]["loss"] if t["held_out"] else None for t in tested]),
+            f"{statistics.fmean(seen):.0f}",
+            f"{statistics.fmean(units):.0f}" if units else "",
+            f"{1e3 * statistics.fmean(f['cpu'] / f['images'] for f in chosen):.2f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def sets_for(n, run_file):
+    """How long a training may take at this number of images, and how often it is validated."""
+    if run_file == "pca":
+        return ()
+    if run_file.partition("/")[0] in BASELINES:
+        return (f"validate_samples={max(4000, 4 * n)}",)
+    return ("epochs=16",) if n >= 1000 else (f"epochs={24000 // n}", f"validate_every={max(1, 500 // n)}")
+
+
+def efficiency(runner, data=MNIST, sizes=(100, 300, 1008, 4000), ours=5, theirs=2):
+    """Every method until its validation loss stops improving."""
+    rows = []
+    for n in sizes:
+        full = n == 1008
+        methods = ["steady"] + BASELINES + ["autoencoder/own"]
+        for method in methods:
+            seeds = range(1, 1 + ((ours if method == "steady" else theirs) if full else 1))
+            rows.append(runner.best(method, data, n, list(seeds), sets_for(n, method)))
+    return [row.result() for row in rows]
+
+
+def compared(runner, methods, passes, data=MNIST, n=1008):
+    """Methods over the same passes, and every baseline until it stops improving; one seed."""
+    rows = [runner.best(method, data, n, [1], (f"epochs={passes}",)) for method in methods]
+    rows += [runner.best(method, data, n, [1], sets_for(n, method)) for method in BASELINES]
+    return [row.result() for row in rows]
+
+
+EXPERIMENTS = {
+    "efficiency": ("Losses against the number of distinct images", efficiency),
+    "autoencoder": ("Gradient-flow encoding against an autoencoder, 16 passes", lambda r: compared(r, ["steady"], 16)),
+    "solvers": ("Training by amd and by ptc, 4 passes", lambda r: compared(r, ["steady", "steady-inf", "amd"], 4)),
+    "gradients": ("The approximate gradient and the adjoint, 2 passes", lambda r: compared(r, ["amd", "amd-adjoint", "steady"], 2)),
+    "orders": ("Flows of first and of second order, 4 passes", lambda r: compared(r, ["amd", "nesterov", "steady"], 4)),
+    "single-pass": ("One pass over the data: the speed of optimization only", lambda r: compared(r, ["steady", "steady-inf", "amd"], 1)),
+    "fashion": ("Clothes instead of digits, 16 passes", lambda r: compared(r, ["steady"], 16, FASHION)),
+    "shift": ("Trained on digits 0 to 4, 16 passes", lambda r: compared(r, ["steady"], 16, SHIFT, 1019)),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("--gfe", type=Path, default=Path("target/release/gfe"))
+    parser.add_argument("--out", type=Path, default=Path("target/training"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    asked = parser.parse_args()
+    runner = Runner(asked.gfe, asked.out, asked.jobs)
+    title, run = EXPERIMENTS[asked.experiment]
+    rows = run(runner)
+    text = f"{title}. Losses of test samples.\n\n{table(rows)}\n"
+    if "shifted" in rows[0]["tested"]:
+        text += f"\nDigits 5 to 9, which no training has seen:\n\n{table(rows, 'shifted')}\n"
+    (asked.out / f"{asked.experiment}.md").write_text(text)
+    figure = asked.out / f"{asked.experiment}.png"
+    drawn = [row["chosen"][0]["history"] for row in rows if row["chosen"][0].get("history") and row["n"] >= 1000]
+    subprocess.run([asked.gfe, "plot", "training", *dict.fromkeys(drawn), "-o", figure, "--force"], check=True)
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
