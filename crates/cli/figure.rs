@@ -71,7 +71,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
 }
 
 /// Dark enough on white, and far enough from each other.
-const COLORS: [RGBColor; 9] = [
+pub const COLORS: [RGBColor; 12] = [
     RGBColor(0, 0, 0),
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
@@ -81,6 +81,9 @@ const COLORS: [RGBColor; 9] = [
     RGBColor(150, 140, 0),
     RGBColor(90, 60, 190),
     RGBColor(220, 30, 50),
+    RGBColor(86, 180, 233),
+    RGBColor(240, 170, 0),
+    RGBColor(140, 140, 140),
 ];
 
 /// The same color for a solver in every figure; those from outside share one.

@@ -1,5 +1,7 @@
 //! The program `gfe`: flags, wiring and exit codes. The work is done by the library crates.
 
+mod axis;
+mod canvas;
 mod convert;
 mod decode;
 mod encode;
@@ -17,6 +19,7 @@ mod method;
 mod model;
 mod output;
 mod plot;
+mod plot_training;
 mod plugin;
 mod problem;
 mod progress;
@@ -80,6 +83,7 @@ enum Command {
 enum Plot {
     /// Data above their reconstructions.
     Reconstructions(plot::Arguments),
+    Training(plot_training::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -92,9 +96,10 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Plugin { what } => plugin::run(&what),
         Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Plot {
-            what: Plot::Reconstructions(arguments),
-        } => plot::run(&arguments),
+        Command::Plot { what } => match what {
+            Plot::Reconstructions(arguments) => plot::run(&arguments),
+            Plot::Training(arguments) => plot_training::run(&arguments),
+        },
         Command::Problem(arguments) => problem::run(&arguments),
         Command::WorkPrecision(arguments) => work_precision::run(&arguments),
         Command::Completions { shell } => {
