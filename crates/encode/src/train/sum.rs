@@ -88,7 +88,6 @@ mod tests {
                     std::thread::sleep(std::time::Duration::from_millis(5));
                 }
             });
-            drop(sum);
             assert_eq!(total, [expected]);
         }
     }

@@ -7,6 +7,10 @@
 //! every stage of every attempted step would cost a product with them. Their integral is taken here, by three Gauss points per
 //! accepted backward step, at diffsol's own interpolants. The other way that it offers, the derivative of its steps,
 //! differentiates the noise of loose tolerances.
+//!
+//! Where df/dz jumps, as for a decoder of elu units each time that one passes 0, the error control of lambda cuts its steps: on
+//! two digits and the reference decoder to t = 10, `bdf` and `tsit45` cost 3,000 to 4,000 units a sample at rtol 1e-4 and 17,000
+//! to 39,000 at 1e-6, both right to 5e-4. The discrete adjoint of `tsit5` does not see the jumps.
 
 use super::equations::{Equations, V};
 use super::{Integration, Kept, Run, Scheme, Solver, problem};
