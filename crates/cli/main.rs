@@ -83,6 +83,7 @@ enum Command {
 enum Plot {
     /// Data above their reconstructions.
     Reconstructions(plot::Arguments),
+    /// Losses of training runs: thin while training, thick in validation, dashed on held-out values.
     Training(plot_training::Arguments),
 }
 

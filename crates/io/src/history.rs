@@ -267,6 +267,9 @@ fn text_of(location: &hdf5::Location, name: &str) -> Option<String> {
     Some(text.as_str().to_owned())
 }
 
+/// The columns of a group, and the groups in it by name.
+type Found = (Vec<HistoryColumn>, Vec<(String, Group)>);
+
 struct Reader<'a> {
     path: &'a Path,
     file: &'a File,
@@ -275,8 +278,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The columns of a group, and the groups in it. Only hard links are followed.
-    fn table(&mut self, group: &Group) -> Result<(Vec<HistoryColumn>, Vec<(String, Group)>), IoError> {
+    /// What a group holds. Only hard links are followed.
+    fn table(&mut self, group: &Group) -> Result<Found, IoError> {
         let links = group
             .links(IndexType::Name, IterationOrder::Increasing)
             .map_err(|source| self.hdf5(source))?;
