@@ -352,6 +352,7 @@ fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
     }
     Ok(Ptc {
         exact,
+        reduced: false,
         trust: Trust {
             h0: (!h0.is_nan()).then_some(h0),
             ..default.trust

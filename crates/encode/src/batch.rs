@@ -83,11 +83,15 @@ pub(crate) struct Engine<'a> {
     decoder: Box<dyn Decoder>,
     params: &'a [f64],
     version: u64,
+    /// Whether single precision is enough, where the decoder offers it.
+    reduced: bool,
     /// Directions and their images, d per column of a batch.
     z_dot: Mat<f64>,
     pub(crate) x_dot: Mat<f64>,
     x_bar_dot: Mat<f64>,
+    /// Made by the first call that asks for it: in single precision none does.
     scratch: Vec<f64>,
+    scratch_len: usize,
     /// Two equal columns, and their images, for calls of a single column; made when the first call fails.
     alone: Option<Box<(Batch, Mat<f64>)>>,
 }
@@ -116,10 +120,12 @@ impl<'a> Engine<'a> {
         Engine {
             params,
             version: fresh_version(),
+            reduced: false,
             z_dot: Mat::zeros(shape.latent, tangents),
             x_dot: Mat::zeros(shape.data, tangents.max(width)),
             x_bar_dot: Mat::zeros(shape.data, width.max(2)),
-            scratch: vec![0.0; decoder.scratch_len(width.max(tangents).max(2))],
+            scratch: Vec::new(),
+            scratch_len: decoder.scratch_len(width.max(tangents).max(2)),
             alone: None,
             decoder,
         }
@@ -133,6 +139,20 @@ impl<'a> Engine<'a> {
     /// Whether the decoder has the products that an adjoint is made of.
     pub(crate) fn differentiable(&self) -> bool {
         self.decoder.tangent().is_some() && self.decoder.second_order().is_some()
+    }
+
+    /// The same to single precision, where the decoder offers it, or not; the exact Hessian is then refused.
+    pub(crate) fn with_reduced(self, reduced: bool) -> Self {
+        Engine { reduced, ..self }
+    }
+
+    /// The relative rounding error of decoded values.
+    pub(crate) fn rounding(&self) -> f64 {
+        if self.reduced && self.decoder.reduced().is_some() {
+            f64::from(f32::EPSILON)
+        } else {
+            f64::EPSILON
+        }
     }
 
     /// Memory for so many columns.
@@ -342,7 +362,12 @@ impl<'a> Engine<'a> {
 
     /// The call itself.
     fn call(&mut self, batch: &mut Batch, (first, count): (usize, usize), call: Call) -> Result<(), DecodeError> {
-        let (decoder, scratch, dim) = (&*self.decoder, &mut self.scratch[..], batch.z.nrows());
+        let (decoder, dim) = (&*self.decoder, batch.z.nrows());
+        let reduced = decoder.reduced().filter(|_| self.reduced);
+        if reduced.is_none() && self.scratch.is_empty() {
+            self.scratch = vec![0.0; self.scratch_len];
+        }
+        let scratch = &mut self.scratch[..];
         let at = At {
             params: self.params,
             version: self.version,
@@ -352,6 +377,9 @@ impl<'a> Engine<'a> {
         if let Call::Forward = call {
             let x = batch.x.as_mut().subcols_mut(first, count);
             let tape = batch.tape.as_mut().subcols_mut(first, count);
+            if let Some(reduced) = reduced {
+                return reduced.forward(at, x, tape);
+            }
             return decoder.forward(at, x, tape, scratch);
         }
         let taped = Taped {
@@ -364,17 +392,34 @@ impl<'a> Engine<'a> {
         let x_bar_dot = self.x_bar_dot.as_ref();
         match call {
             Call::Forward => Ok(()),
-            Call::PullBack => decoder.vjp(taped, x_bar, z_bar, scratch),
-            Call::PullBackDot => decoder.vjp(taped, x_bar_dot.subcols(0, count), z_bar, scratch),
+            Call::PullBack | Call::PullBackDot => {
+                let x_bar = match call {
+                    Call::PullBack => x_bar,
+                    _ => x_bar_dot.subcols(0, count),
+                };
+                match reduced {
+                    Some(reduced) => reduced.vjp(taped, x_bar, z_bar),
+                    None => decoder.vjp(taped, x_bar, z_bar, scratch),
+                }
+            }
             Call::Jacobian => {
                 let z_dot = self.z_dot.as_ref().subcols(0, count * dim);
                 let x_dot = self.x_dot.as_mut().subcols_mut(0, count * dim);
-                tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch)
+                match reduced {
+                    Some(reduced) => reduced.jvp(taped, z_dot, x_dot),
+                    None => tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch),
+                }
             }
             Call::PushForward => {
                 let x_dot = self.x_dot.as_mut().subcols_mut(0, count);
-                tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch)
+                match reduced {
+                    Some(reduced) => reduced.jvp(taped, z_dot, x_dot),
+                    None => tangent(decoder)?.jvp(taped, z_dot, x_dot, scratch),
+                }
             }
+            Call::Curve if reduced.is_some() => Err(DecodeError::Fatal(
+                "the exact Hessian was asked for to single precision, which has none".into(),
+            )),
             Call::Curve => self.second_order(batch, (first, count), None),
         }
     }

@@ -241,7 +241,7 @@ fn encode_into<E: From<FlowError>>(
     let version = fresh_version();
     let origin = match how.common_z0 {
         Some(z0) if how.solver.makes_hessians(z0.len()) && how.starts <= 1 && how.begin == Begin::Z0 => {
-            Origin::new((how.open)(), (params, version), z0)?
+            Origin::new((how.open)(), (params, version), z0, how.solver.reduced())?
         }
         _ => None,
     };
@@ -375,6 +375,7 @@ fn work(
     let first_order = GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes)
         .with_version(version)
         .with_rate(how.rate)
+        .with_reduced(how.solver.reduced())
         .with_origin(origin);
     let mut flow: Box<dyn Flow + '_> = match how.order {
         Order::Gradient => Box::new(first_order),

@@ -21,13 +21,16 @@ impl Origin {
         decoder: Box<dyn Decoder>,
         (params, version): (&[f64], u64),
         z: &[f64],
+        reduced: bool,
     ) -> Result<Option<Origin>, FlowError> {
         let shape = decoder.shape();
         // With a context every sample has a Jacobian of its own.
         if decoder.tangent().is_none() || shape.context > 0 {
             return Ok(None);
         }
-        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent).with_version(version);
+        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent)
+            .with_version(version)
+            .with_reduced(reduced);
         let mut batch = engine.batch(2);
         for b in 0..2 {
             batch.z.col_as_slice_mut(b).copy_from_slice(z);

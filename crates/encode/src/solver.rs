@@ -30,6 +30,9 @@ impl Default for Amd {
     }
 }
 
+/// The least `edm_tol` for which single precision is enough.
+const REDUCED: f64 = 1e-4;
+
 /// Settings of pseudo-transient continuation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ptc {
@@ -42,6 +45,9 @@ pub struct Ptc {
     /// Whether the last steps use the exact Hessian; the decoder must have second-order products, and d be at most
     /// [`DENSE`].
     pub exact: bool,
+    /// Whether the decoder is called in single precision where it offers that: enough for an `edm_tol` as the default, not
+    /// for much less, and not for the exact Hessian.
+    pub reduced: bool,
 }
 
 impl Default for Ptc {
@@ -51,6 +57,7 @@ impl Default for Ptc {
             edm_tol: 1e-3,
             refresh_every: None,
             exact: false,
+            reduced: false,
         }
     }
 }
@@ -124,6 +131,11 @@ impl Solver {
     /// Whether the solver computes Hessians of `latent` latents from all directions.
     pub(crate) fn makes_hessians(&self, latent: usize) -> bool {
         matches!(self, Solver::Ptc(_)) && latent <= DENSE
+    }
+
+    /// Whether single precision is enough.
+    pub(crate) fn reduced(&self) -> bool {
+        matches!(self, Solver::Ptc(Ptc { reduced: true, exact: false, edm_tol, .. }) if *edm_tol >= REDUCED)
     }
 
     /// Lanes that are of use, of so many asked for.

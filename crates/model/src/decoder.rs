@@ -70,7 +70,7 @@ impl TensorSpec {
 pub struct At<'a> {
     /// Weights, `[P]`.
     pub params: &'a [f64],
-    /// Changes whenever `params` do, so that a decoder may keep a repacked copy.
+    /// Changes whenever `params` do, so that a decoder may keep a repacked copy; 0 where nothing is to be kept.
     pub version: u64,
     /// Latents, `[d, lanes]`.
     pub z: Cols<'a>,
@@ -148,6 +148,10 @@ pub trait Decoder: Send {
     fn trainable(&self) -> Option<&dyn Trainable> {
         None
     }
+    /// The decoder to single precision, where that is quicker.
+    fn reduced(&self) -> Option<&dyn Reduced> {
+        None
+    }
     /// Second-order products, where the decoder has them.
     fn second_order(&self) -> Option<&dyn SecondOrder> {
         None
@@ -170,6 +174,19 @@ pub trait Tangent {
         x_dot: ColsMut<'_>,
         scratch: &mut [f64],
     ) -> Result<(), DecodeError>;
+}
+
+/// The decoder to single precision, for those to whom that is enough and speed matters: relative errors of some 1e-6.
+///
+/// The functions are those of [`Decoder`] and [`Tangent`] by the same names, with scratch memory of their own. Tapes are not
+/// to be mixed: one written here is read by the functions here.
+pub trait Reduced {
+    /// x = D(z).
+    fn forward(&self, at: At<'_>, x: ColsMut<'_>, tape: ColsMut<'_>) -> Result<(), DecodeError>;
+    /// z_bar = J^T x_bar.
+    fn vjp(&self, taped: Taped<'_>, x_bar: Cols<'_>, z_bar: ColsMut<'_>) -> Result<(), DecodeError>;
+    /// x_dot = J z_dot for k directions per lane.
+    fn jvp(&self, taped: Taped<'_>, z_dot: Cols<'_>, x_dot: ColsMut<'_>) -> Result<(), DecodeError>;
 }
 
 /// What training needs.

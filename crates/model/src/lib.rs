@@ -11,6 +11,7 @@ pub mod columns;
 mod dataset;
 mod decoder;
 pub mod dense;
+mod elementary;
 mod latent;
 pub mod loss;
 mod random;
@@ -18,8 +19,10 @@ mod unbounded;
 
 pub use dataset::{Axis, DataError, DataShape, DatasetSource, Dim, Element, Targets, TargetsMut};
 pub use decoder::{
-    At, DecodeError, Decoder, DecoderShape, Guess, Output, SecondOrder, Seeds, Tangent, Taped, TensorSpec, Trainable,
+    At, DecodeError, Decoder, DecoderShape, Guess, Output, Reduced, SecondOrder, Seeds, Tangent, Taped, TensorSpec,
+    Trainable,
 };
+pub use elementary::vectorized;
 pub use latent::{Latent, Transform};
 pub use loss::{BadDatum, Loss, LossKind};
 pub use unbounded::Unbounded;

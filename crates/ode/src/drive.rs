@@ -267,6 +267,7 @@ fn judge(
             t: state.t[lane],
             h: state.h[lane],
             objective: [now.objective[lane], trial.objective[lane]],
+            rounding: flow.rounding(),
             grad_sq: [now.grad_sq[lane], trial.grad_sq[lane]],
             speed_sq: [now.speed_sq(lane, positions), trial.speed_sq(lane, positions)],
             error: state.error[lane],

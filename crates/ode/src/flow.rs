@@ -98,6 +98,10 @@ pub trait Flow: Lanewise {
     fn autonomous(&self) -> bool {
         false
     }
+    /// The relative rounding error of what is minimized: that of double precision, or of what it is computed in.
+    fn rounding(&self) -> f64 {
+        f64::EPSILON
+    }
     /// What bounds of the gradient norm count in for the sample in `lane`; 1 where gradients have units of their own.
     fn gradient_unit(&self, _lane: usize) -> f64 {
         1.0

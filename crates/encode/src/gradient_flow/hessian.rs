@@ -7,19 +7,24 @@ use gfe_model::ColsMut;
 use gfe_ode::{Curvature, FlowError, Point, Work};
 
 impl GradientFlow<'_> {
-    /// -alpha (J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds l''.
+    /// x_bar <- its square root in the first columns.
+    pub(super) fn roots(&mut self, width: usize) {
+        for b in 0..width {
+            self.part
+                .x_bar
+                .col_as_slice_mut(b)
+                .iter_mut()
+                .for_each(|c| *c = c.sqrt());
+        }
+    }
+
+    /// -alpha (J^T diag(l'') J + I/tau) of gathered column `b` into `block`; x_bar holds the root of l''.
     fn block(&mut self, b: usize, alpha: f64, block: &mut [f64]) {
         let dim = self.z0.nrows();
-        let curvature = self.part.x_bar.col_as_slice(b);
+        let root = self.part.x_bar.col_as_slice(b);
         for r in 0..dim {
-            for (x_dot, c) in self
-                .engine
-                .x_dot
-                .col_as_slice_mut(b * dim + r)
-                .iter_mut()
-                .zip(curvature)
-            {
-                *x_dot *= c.sqrt();
+            for (x_dot, c) in self.engine.x_dot.col_as_slice_mut(b * dim + r).iter_mut().zip(root) {
+                *x_dot *= c;
             }
         }
         let rows = self.engine.x_dot.as_ref().subcols(b * dim, dim);
@@ -30,7 +35,7 @@ impl GradientFlow<'_> {
         }
     }
 
-    /// The Gauss-Newton blocks of some columns; x and tape are in `part`, and x_bar holds l''.
+    /// The Gauss-Newton blocks of some columns; x and tape are in `part`, and x_bar holds the root of l''.
     pub(super) fn gauss_newton(
         &mut self,
         at: &Point<'_>,

@@ -74,6 +74,14 @@ impl<'a> GradientFlow<'a> {
         }
     }
 
+    /// The same to single precision, where the decoder offers it, or not; the exact Hessian is then refused.
+    pub(crate) fn with_reduced(self, reduced: bool) -> Self {
+        GradientFlow {
+            engine: self.engine.with_reduced(reduced),
+            ..self
+        }
+    }
+
     /// The same with the factor alpha(t).
     pub fn with_rate(self, rate: Rate) -> Self {
         GradientFlow { rate, ..self }
@@ -283,6 +291,7 @@ impl Flow for GradientFlow<'_> {
             match curvature {
                 Curvature::GaussNewton => {
                     self.engine.second(self.loss, &mut self.part, width, self.weighted);
+                    self.roots(width);
                     self.gauss_newton(&at, first..last, blocks, work)?;
                 }
                 Curvature::Exact => self.exact(&at, first..last, blocks, work)?,
@@ -336,6 +345,10 @@ impl Flow for GradientFlow<'_> {
 
     fn adjoint(&mut self) -> Option<&mut dyn FlowAdjoint> {
         self.engine.differentiable().then_some(self as &mut dyn FlowAdjoint)
+    }
+
+    fn rounding(&self) -> f64 {
+        self.engine.rounding()
     }
 
     fn autonomous(&self) -> bool {

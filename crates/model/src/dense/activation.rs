@@ -1,5 +1,6 @@
 //! The nonlinearities between dense layers, element by element.
 
+use crate::elementary::{exp_m1_of_negative, exp_m1_of_negative_single, vectorized};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -77,6 +78,46 @@ impl Activation {
         }
     }
 
+    /// h and s = values and slopes at every `a`.
+    pub(super) fn apply(self, a: &[f64], h: &mut [f64], s: &mut [f64]) {
+        let points = h.iter_mut().zip(s).zip(a);
+        match self {
+            Activation::Elu => vectorized(
+                #[inline(always)]
+                || points.for_each(|((h, s), &a)| (*h, *s) = exponential(a, 1.0, 1.0)),
+            ),
+            Activation::Selu => vectorized(
+                #[inline(always)]
+                || points.for_each(|((h, s), &a)| (*h, *s) = exponential(a, SELU_SCALE, SELU_ALPHA)),
+            ),
+            _ => points.for_each(|((h, s), &a)| (*h, *s) = self.value_and_slope(a)),
+        }
+    }
+
+    /// a <- values, s = slopes at every `a` + `bias`, to single precision.
+    pub(super) fn apply_single(self, a: &mut [f32], bias: &[f64], s: &mut [f64]) {
+        let (scale, alpha) = match self {
+            Activation::Elu => (1.0, 1.0),
+            Activation::Selu => (SELU_SCALE as f32, SELU_ALPHA as f32),
+            _ => {
+                for ((a, &bias), s) in a.iter_mut().zip(bias).zip(s) {
+                    let (value, slope) = self.value_and_slope(f64::from(*a + bias as f32));
+                    (*a, *s) = (value as f32, slope);
+                }
+                return;
+            }
+        };
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((a, &bias), s) in a.iter_mut().zip(bias).zip(s) {
+                    let (value, slope) = exponential_single(*a + bias as f32, scale, alpha);
+                    (*a, *s) = (value, f64::from(slope));
+                }
+            },
+        );
+    }
+
     /// Second derivative at `a`; 0 at a kink.
     pub fn second(self, a: f64) -> f64 {
         match self {
@@ -106,11 +147,25 @@ impl Activation {
 }
 
 /// scale a above 0, scale alpha (e^a - 1) below, and its slope.
+#[inline(always)]
 fn exponential(a: f64, scale: f64, alpha: f64) -> (f64, f64) {
-    if a > 0.0 {
+    let above = a > 0.0;
+    let below = exp_m1_of_negative(if above { 0.0 } else { a });
+    if above {
         (scale * a, scale)
     } else {
-        let below = a.exp_m1();
+        (scale * alpha * below, scale * alpha * (below + 1.0))
+    }
+}
+
+/// The same in single precision.
+#[inline(always)]
+fn exponential_single(a: f32, scale: f32, alpha: f32) -> (f32, f32) {
+    let above = a > 0.0;
+    let below = exp_m1_of_negative_single(if above { 0.0 } else { a });
+    if above {
+        (scale * a, scale)
+    } else {
         (scale * alpha * below, scale * alpha * (below + 1.0))
     }
 }

@@ -3,6 +3,7 @@
 use crate::columns::{column, column_mut};
 use crate::{Cols, ColsMut};
 use faer::linalg::matmul::matmul;
+use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// a = W h + b, with W `[outputs, inputs]` and, in the tape of a hidden layer, the rows a, h = activation(a) and
@@ -18,10 +19,10 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// W as `[outputs, inputs]`.
-    pub fn weight(self, params: &[f64]) -> Cols<'_> {
+    /// W^T, `[inputs, outputs]`.
+    pub fn transposed(self, params: &[f64]) -> Cols<'_> {
         let len = self.outputs * self.inputs;
-        MatRef::from_row_major_slice(&params[self.weight..][..len], self.outputs, self.inputs)
+        MatRef::from_column_major_slice(&params[self.weight..][..len], self.inputs, self.outputs)
     }
 
     /// b.
@@ -56,8 +57,8 @@ impl Layer {
 }
 
 /// to = left right.
-pub(super) fn product(to: ColsMut<'_>, left: Cols<'_>, right: Cols<'_>) {
-    matmul(to, Accum::Replace, left, right, 1.0, Par::Seq);
+pub(super) fn product<T: ComplexField>(to: MatMut<'_, T>, left: MatRef<'_, T>, right: MatRef<'_, T>) {
+    matmul(to, Accum::Replace, left, right, T::one_impl(), Par::Seq);
 }
 
 /// to += left right.

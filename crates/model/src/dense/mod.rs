@@ -7,7 +7,10 @@
 mod activation;
 mod config;
 mod layer;
+mod packed;
+mod reduced;
 mod second_order;
+mod tangent;
 mod train;
 
 pub use activation::Activation;
@@ -15,16 +18,18 @@ pub use config::{DenseConfig, DenseError, DenseKind};
 
 use crate::columns::{batch, batch_mut, blocks, column_mut, cut, lanes_of, widest};
 use crate::{
-    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, SecondOrder, Tangent, Taped, TensorSpec, Trainable,
+    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, Reduced, SecondOrder, Tangent, Taped, TensorSpec,
+    Trainable,
 };
 use faer::prelude::IntoConst;
 use layer::{Layer, affine, product, scale};
+use packed::{Store, weight};
 
 /// Columns that a product treats at a time: bounds scratch, and is wide enough that packing the weights once per block
 /// costs little beside the product.
 const BLOCK: usize = 256;
 
-/// A dense decoder; it holds its architecture alone.
+/// A dense decoder: its architecture, and copies of the weights it was called with last.
 #[derive(Clone, Debug)]
 pub struct Dense {
     config: DenseConfig,
@@ -34,6 +39,7 @@ pub struct Dense {
     /// Outputs of the widest hidden layer; 0 without any.
     widest: usize,
     params: usize,
+    store: Store,
 }
 
 impl Dense {
@@ -63,6 +69,7 @@ impl Dense {
             hidden,
             widest,
             params,
+            store: Store::default(),
         })
     }
 
@@ -102,7 +109,7 @@ impl Dense {
             visit(index, delta);
             if index > 0 {
                 let mut next = batch_mut(below, layer.inputs, lanes);
-                product(next.as_mut(), layer.weight(taped.at.params).transpose(), delta);
+                product(next.as_mut(), layer.transposed(taped.at.params), delta);
                 scale(next, self.layers[index - 1].slope(taped.tape), |lane| lane);
             }
             std::mem::swap(&mut here, &mut below);
@@ -160,6 +167,8 @@ impl Decoder for Dense {
         _scratch: &mut [f64],
     ) -> Result<(), DecodeError> {
         let last = self.layers.len() - 1;
+        let copies = self.store.copies(at);
+        let columns = copies.double(at.params, &self.layers);
         for (index, &layer) in self.layers[..last].iter().enumerate() {
             let (below, own) = tape.as_mut().split_at_row_mut(layer.tape);
             let mut own = own.subrows_mut(0, 3 * layer.outputs);
@@ -171,7 +180,7 @@ impl Decoder for Dense {
                 },
             );
             let a = own.as_mut().subrows_mut(0, layer.outputs);
-            affine(a, layer.weight(at.params), input, layer.bias(at.params));
+            affine(a, weight(columns, layer), input, layer.bias(at.params));
             activate(self.config.activation, layer.outputs, own);
         }
         let layer = self.layers[last];
@@ -182,7 +191,7 @@ impl Decoder for Dense {
                 tape: tape.into_const(),
             },
         );
-        affine(x, layer.weight(at.params), input, layer.bias(at.params));
+        affine(x, weight(columns, layer), input, layer.bias(at.params));
         Ok(())
     }
 
@@ -198,11 +207,7 @@ impl Decoder for Dense {
             let mut z_bar = z_bar.as_mut().subcols_mut(block.start, block.len());
             self.pull_back(lanes_of(taped, &block), x_bar, scratch, |index, delta| {
                 if index == 0 {
-                    product(
-                        z_bar.as_mut(),
-                        self.layers[0].weight(taped.at.params).transpose(),
-                        delta,
-                    );
+                    product(z_bar.as_mut(), self.layers[0].transposed(taped.at.params), delta);
                 }
             });
         }
@@ -217,6 +222,10 @@ impl Decoder for Dense {
         Some(self)
     }
 
+    fn reduced(&self) -> Option<&dyn Reduced> {
+        Some(self)
+    }
+
     fn second_order(&self) -> Option<&dyn SecondOrder> {
         Some(self)
     }
@@ -227,41 +236,6 @@ fn activate(activation: Activation, outputs: usize, mut own: ColsMut<'_>) {
     for lane in 0..own.ncols() {
         let (a, rest) = column_mut(&mut own, lane).split_at_mut(outputs);
         let (h, s) = rest.split_at_mut(outputs);
-        for i in 0..outputs {
-            (h[i], s[i]) = activation.value_and_slope(a[i]);
-        }
-    }
-}
-
-impl Tangent for Dense {
-    fn jvp(
-        &self,
-        taped: Taped<'_>,
-        z_dot: Cols<'_>,
-        mut x_dot: ColsMut<'_>,
-        scratch: &mut [f64],
-    ) -> Result<(), DecodeError> {
-        let directions = z_dot.ncols() / taped.tape.ncols().max(1);
-        let last = self.layers.len() - 1;
-        for block in blocks(z_dot.ncols(), BLOCK) {
-            let columns = block.len();
-            let (mut below, mut here) = scratch[..2 * self.widest * columns].split_at_mut(self.widest * columns);
-            for (index, layer) in self.layers.iter().enumerate() {
-                let h_dot = match index {
-                    0 => cut(z_dot, &block),
-                    _ => batch(below, layer.inputs, columns),
-                };
-                if index == last {
-                    let x_dot = x_dot.as_mut().subcols_mut(block.start, columns);
-                    product(x_dot, layer.weight(taped.at.params), h_dot);
-                } else {
-                    let mut a_dot = batch_mut(here, layer.outputs, columns);
-                    product(a_dot.as_mut(), layer.weight(taped.at.params), h_dot);
-                    scale(a_dot, layer.slope(taped.tape), |c| (block.start + c) / directions);
-                }
-                std::mem::swap(&mut below, &mut here);
-            }
-        }
-        Ok(())
+        activation.apply(a, h, s);
     }
 }

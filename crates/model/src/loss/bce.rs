@@ -1,6 +1,7 @@
 //! v = softplus(x) - y x.
 
 use super::{BadDatum, Loss, admit_values, curvature_columns, eval_columns};
+use crate::elementary::{exp_of_negative, ln_1p_of_fraction};
 use crate::{Cols, ColsMut, Targets};
 
 /// v = softplus(x) - y x, the cross entropy of sigmoid(x) against y in `[0, 1]`; finite for every finite logit x.
@@ -8,14 +9,15 @@ use crate::{Cols, ColsMut, Targets};
 pub struct Bce;
 
 /// (v, dv/dx), with max(x, 0) - y x as one product: it leaves the small log(1 + e^-|x|) its digits where y is 0 or 1.
+#[inline(always)]
 fn point(x: f64, y: f64) -> (f64, f64) {
-    let small = (-x.abs()).exp();
+    let small = exp_of_negative(-x.abs());
     let (linear, sigmoid) = if x >= 0.0 {
         ((1.0 - y) * x, 1.0 / (1.0 + small))
     } else {
         (-y * x, small / (1.0 + small))
     };
-    (linear + small.ln_1p(), sigmoid - y)
+    (linear + ln_1p_of_fraction(small), sigmoid - y)
 }
 
 impl Loss for Bce {
@@ -28,10 +30,16 @@ impl Loss for Bce {
     }
 
     fn curvature(&self, x: Cols<'_>, y: Targets<'_>, diagonal: ColsMut<'_>) {
-        curvature_columns(x, y, diagonal, |x| {
-            let small = (-x.abs()).exp();
-            small / ((1.0 + small) * (1.0 + small))
-        });
+        curvature_columns(
+            x,
+            y,
+            diagonal,
+            #[inline(always)]
+            |x| {
+                let small = exp_of_negative(-x.abs());
+                small / ((1.0 + small) * (1.0 + small))
+            },
+        );
     }
 
     /// NaN: cross entropy has no chi-squared.

@@ -11,6 +11,7 @@ mod mse;
 mod poisson;
 
 use crate::columns::{column, column_mut};
+use crate::elementary::vectorized;
 use crate::{Cols, ColsMut, Targets};
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,36 @@ fn each_valid(y: &[f64], w: Option<&[f64]>, mut visit: impl FnMut(usize, f64, f6
     }
 }
 
+/// Values taken together where all of them count.
+const TOGETHER: usize = 64;
+
+/// sum v of one sample without weights; writes (dv/dx) / D to `slopes`.
+fn eval_all(x: &[f64], y: &[f64], mut slopes: Option<&mut [f64]>, point: impl Fn(f64, f64) -> (f64, f64)) -> f64 {
+    vectorized(
+        #[inline(always)]
+        || {
+            let (mut sum, values) = (0.0, x.len() as f64);
+            let (mut v, mut slope) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            for (index, (x, y)) in x.chunks(TOGETHER).zip(y.chunks(TOGETHER)).enumerate() {
+                for (((v, slope), x), y) in v.iter_mut().zip(&mut slope).zip(x).zip(y) {
+                    (*v, *slope) = point(*x, *y);
+                }
+                for v in &v[..x.len()] {
+                    sum += v;
+                }
+                if let Some(slopes) = &mut slopes {
+                    let slopes = &mut slopes[index * TOGETHER..][..x.len()];
+                    slopes
+                        .iter_mut()
+                        .zip(&slope)
+                        .for_each(|(to, slope)| *to = slope / values);
+                }
+            }
+            sum
+        },
+    )
+}
+
 /// [`Loss::eval`] from `point(x, y)` = (v, dv/dx) of one value.
 fn eval_columns(
     x: Cols<'_>,
@@ -118,6 +149,10 @@ fn eval_columns(
     for lane in 0..x.ncols() {
         let decoded = column(x, lane);
         let mut slopes = x_bar.as_mut().map(|x_bar| column_mut(x_bar, lane));
+        if y.w.is_none() {
+            value[lane] = eval_all(decoded, column(y.y, lane), slopes, &point) / values;
+            continue;
+        }
         if let Some(slopes) = &mut slopes {
             slopes.fill(0.0);
         }
@@ -139,6 +174,17 @@ fn curvature_columns(x: Cols<'_>, y: Targets<'_>, mut diagonal: ColsMut<'_>, sec
     for lane in 0..x.ncols() {
         let decoded = column(x, lane);
         let diagonal = column_mut(&mut diagonal, lane);
+        if y.w.is_none() {
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (to, x) in diagonal.iter_mut().zip(decoded) {
+                        *to = second(*x) / values;
+                    }
+                },
+            );
+            continue;
+        }
         diagonal.fill(0.0);
         each_valid(column(y.y, lane), y.w.map(|w| column(w, lane)), |i, _, w| {
             diagonal[i] = w * second(decoded[i]) / values;

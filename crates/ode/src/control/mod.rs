@@ -23,6 +23,8 @@ pub struct Evidence {
     pub h: f64,
     /// Objective at both ends.
     pub objective: [f64; 2],
+    /// The relative rounding error of the objective, see [`Flow::rounding`](crate::Flow::rounding).
+    pub rounding: f64,
     /// |grad objective|^2 at both ends.
     pub grad_sq: [f64; 2],
     /// |dz/dt|^2 at both ends, of the positions alone where the state holds velocities too.
@@ -45,9 +47,9 @@ impl Evidence {
         self.objective[0] - self.objective[1]
     }
 
-    /// Whether the change of the objective is within rounding, 8 eps |objective|.
+    /// Whether the change of the objective is within 8 times its rounding error.
     pub fn within_rounding(&self) -> bool {
-        self.decrease().abs() <= 8.0 * f64::EPSILON * self.objective[0].abs()
+        self.decrease().abs() <= 8.0 * self.rounding * self.objective[0].abs()
     }
 
     /// Actual over predicted decrease; 1 where both are within rounding and the slope falls.
