@@ -185,7 +185,7 @@ def sets_for(n, run_file):
     return ("epochs=16",) if n >= 1000 else (f"epochs={24000 // n}", f"validate_every={max(1, 500 // n)}")
 
 
-def efficiency(runner, data=MNIST, sizes=(100, 300, 1008, 4000), ours=5, theirs=2):
+def efficiency(runner, data=MNIST, sizes=(1008, 300, 100, 4000), ours=5, theirs=2):
     """Every method until its validation loss stops improving."""
     rows = []
     for n in sizes:
@@ -194,7 +194,7 @@ def efficiency(runner, data=MNIST, sizes=(100, 300, 1008, 4000), ours=5, theirs=
         for method in methods:
             seeds = range(1, 1 + ((ours if method == "steady" else theirs) if full else 1))
             rows.append(runner.best(method, data, n, list(seeds), sets_for(n, method)))
-    return [row.result() for row in rows]
+    return sorted((row.result() for row in rows), key=lambda row: row["n"])
 
 
 def compared(runner, methods, passes, data=MNIST, n=1008):

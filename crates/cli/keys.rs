@@ -139,6 +139,7 @@ pub const KEYS: &[Key] = &[
     of("train.hide", "train.gradient", &["implicit"]),
     of("train.hide_seed", "train.gradient", &["implicit"]),
     of("train.start", "train.method", BY_FLOW),
+    of("train.precision", "train.gradient", &["approximate"]),
     of("train.visit_steps", "train.method", BY_FLOW),
     of("train.encoder_layers", "train.method", &["autoencoder"]),
     of("train.judged_by", "train.method", &["autoencoder"]),

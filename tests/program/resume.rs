@@ -87,7 +87,12 @@ impl Run {
 
 #[test]
 fn a_training_struck_at_any_call_that_writes_goes_on_to_the_same_bytes() {
-    let run = Run::new(&["data.rows=0..54", "data.validation=6", "epochs=1", "train.batch_size=24"]);
+    let run = Run::new(&[
+        "data.rows=0..54",
+        "data.validation=6",
+        "epochs=1",
+        "train.batch_size=24",
+    ]);
     let expected = run.expected();
     let folder = Path::new(&run.model()).parent().expect("a folder").to_owned();
     let folder = folder.canonicalize().expect("it is there").display().to_string();
@@ -102,14 +107,25 @@ fn a_training_struck_at_any_call_that_writes_goes_on_to_the_same_bytes() {
         }
         run.ends_with(&expected, &seen);
     };
-    let calls = everywhere((&|| run.command(), &folder), &Fault::ALL, &mut || run.clear(), &mut check);
+    let calls = everywhere(
+        (&|| run.command(), &folder),
+        &Fault::ALL,
+        &mut || run.clear(),
+        &mut check,
+    );
     // Two mini-batches and the end, each a checkpoint of open, write, fsync, rename, fsync; then model, history, removal.
     assert!(calls >= 3 * 5 + 2 * 5 + 1, "{calls}");
 }
 
 #[test]
 fn a_training_killed_at_twenty_moments_ends_with_the_same_bytes() {
-    let run = Run::new(&["data.rows=0..800", "epochs=12", "train.start=previous", "optimizer=adam", "patience=50"]);
+    let run = Run::new(&[
+        "data.rows=0..800",
+        "epochs=12",
+        "train.start=previous",
+        "optimizer=adam",
+        "patience=50",
+    ]);
     let start = Instant::now();
     let expected = run.expected();
     let whole = start.elapsed();
@@ -149,7 +165,13 @@ fn a_signal_keeps_the_state_and_every_way_of_training_goes_on_from_it() {
         ["train.method=logistic-pca", "train.batch_size=8"],
     ];
     for ((signal, code), method) in signals.into_iter().zip(methods) {
-        let mut sets = vec!["data.rows=0..600", "epochs=30", "optimizer=adamw", "train.schedule=cosine", "warm_up=1"];
+        let mut sets = vec![
+            "data.rows=0..600",
+            "epochs=30",
+            "optimizer=adamw",
+            "train.schedule=cosine",
+            "warm_up=1",
+        ];
         sets.extend(method);
         let run = Run::new(&sets);
         let expected = run.expected();
@@ -180,9 +202,18 @@ fn a_checkpoint_of_another_training_is_refused_and_an_unfinished_one_not_overwri
 
 #[test]
 fn a_training_that_diverges_keeps_the_state_before_and_says_where() {
-    let run = Run::new(&["data.rows=0..200", "epochs=5", "learning_rate=1e200", "optimizer=rmsprop"]);
+    let run = Run::new(&[
+        "data.rows=0..200",
+        "epochs=5",
+        "learning_rate=1e200",
+        "optimizer=rmsprop",
+    ]);
     let arguments = run.arguments(&run.model());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    fails(&arguments, 1, &["epoch", "mini-batch", "learning_rate", "model.checkpoint.h5"]);
+    fails(
+        &arguments,
+        1,
+        &["epoch", "mini-batch", "learning_rate", "model.checkpoint.h5"],
+    );
     assert!(Path::new(&run.checkpoint()).exists() && !Path::new(&run.model()).exists());
 }

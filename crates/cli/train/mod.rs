@@ -425,14 +425,14 @@ impl Files {
             model,
         };
         let replaces = arguments.force || arguments.resume;
-        output::check(&files.model, replaces, &inputs)?;
-        output::check(&files.history, replaces, &inputs)?;
         if files.checkpoint.exists() && !replaces {
             let text = format!("{}: a training was interrupted here", files.checkpoint.display());
             return Err(CliError::Folder(format!(
                 "{text}: say --resume to go on with it, or --force to begin anew"
             )));
         }
+        output::check(&files.model, replaces, &inputs)?;
+        output::check(&files.history, replaces, &inputs)?;
         Ok(files)
     }
 }

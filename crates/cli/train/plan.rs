@@ -123,6 +123,7 @@ fn flow(settings: &Settings) -> Result<FlowLearning, CliError> {
     let outer = settings.choice("train.outer", &["objective", "loss"])?;
     let part: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
     let hide = settings.number("train.hide", 0.0, part)?;
+    let precision = settings.choice("train.precision", &["mixed", "f64"])?;
     let start = settings.choice("train.start", &["z0", "previous", "warm", "learned"])?;
     Ok(FlowLearning {
         gradient,
@@ -136,6 +137,7 @@ fn flow(settings: &Settings) -> Result<FlowLearning, CliError> {
             fraction: 1.0 - hide,
             seed: settings.count("train.hide_seed", 0, (0, u64::MAX))?,
         }),
+        mixed: precision != Some("f64"),
         start: match start {
             Some("previous") => FlowStart::Previous,
             Some("warm") => FlowStart::Warm,

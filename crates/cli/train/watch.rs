@@ -129,10 +129,16 @@ impl<'a> Watch<'a> {
         Ok(ExitCode::from(if interrupted { 130 } else { 143 }))
     }
 
-    /// Training failed: its state is the last good one and is kept, if there is anything to keep.
+    /// Training failed. Where it diverged a checkpoint that stands is kept, since what came after it led there; else the state
+    /// before the failure is good, and kept if there is anything to keep.
     pub fn fail(mut self, trainer: &Trainer<'_>, error: TrainError) -> CliError {
         self.bar.abandon();
-        if trainer.state().position.seen > 0 {
+        if matches!(error, TrainError::Diverged { .. }) && self.files.checkpoint.exists() {
+            eprintln!(
+                "{}: the last checkpoint is kept; --resume goes on from it, with another learning_rate or clip_norm if need be",
+                self.files.checkpoint.display()
+            );
+        } else if trainer.state().position.seen > 0 {
             match self.checkpoint(trainer).and_then(|()| self.write_history()) {
                 Ok(()) => eprintln!(
                     "{}: the state before is kept; --resume goes on from it, with another learning_rate or clip_norm if need be",

@@ -9,6 +9,7 @@ use super::{Optimizer, OptimizerState, Tally, TrainError};
 use crate::encoder::{Encoded, Encoding, Samples, encode_from};
 use crate::held_out::{HeldOut, seen_values};
 use crate::pass;
+use crate::solver::Solver;
 use faer::Mat;
 use gfe_model::{Cols, DecodeError, Decoder};
 
@@ -62,6 +63,9 @@ pub struct FlowLearning {
     pub hidden: Option<HeldOut>,
     /// Where samples start.
     pub start: FlowStart,
+    /// Whether ptc calls the decoder in single precision where that is enough, see [`crate::Ptc::reduced`]; the gradient at the
+    /// code is that of double precision all the same. For the approximate gradient alone.
+    pub mixed: bool,
 }
 
 impl FlowLearning {
@@ -246,6 +250,9 @@ impl Learner for Flow<'_> {
         let (params_bar, shared_bar) = values_bar.split_at_mut(params.len());
         let (z0, start) = self.starts(shared, batch, codes);
         let mut how = self.how;
+        if let Solver::Ptc(ptc) = &mut how.solver {
+            ptc.reduced = self.learning.mixed && self.learning.gradient == Gradient::Approximate;
+        }
         how.common_z0 = match self.learning.start {
             FlowStart::Z0 => how.common_z0,
             FlowStart::Learned => Some(shared),

@@ -127,6 +127,8 @@ pub enum Every {
 pub enum Trouble {
     /// The gradient was NaN or infinite.
     Gradient,
+    /// No sample of a mini-batch could be encoded, although the loss admits them, and others could before.
+    Codes,
     /// The mean loss of an epoch rose far above the lowest so far.
     Loss {
         /// It.
@@ -140,6 +142,7 @@ impl std::fmt::Display for Trouble {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Trouble::Gradient => write!(out, "the gradient is not finite"),
+            Trouble::Codes => write!(out, "none of its samples can be encoded any more"),
             Trouble::Loss { found, lowest } => {
                 write!(out, "the loss of the epoch is {found:.4e}, after {lowest:.4e} before")
             }

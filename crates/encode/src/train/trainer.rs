@@ -7,6 +7,7 @@ use super::mini_batch::MiniBatch;
 use super::shuffle::shuffled;
 use super::{Every, Length, OptimizerState, Tally, TrainError, Training, Trouble, Validation};
 use crate::Samples;
+use gfe_model::Loss;
 
 /// An epoch whose mean loss is so many times the lowest so far has diverged.
 const BLOWN_UP: f64 = 10.0;
@@ -249,6 +250,11 @@ impl<'a> Trainer<'a> {
         if !grad_norm.is_finite() {
             return Err(trouble(Trouble::Gradient));
         }
+        // Samples that no decoder could encode say nothing of this one.
+        let lost = tally.usable == 0 && (state.lowest.is_finite() || state.tally.usable > 0);
+        if lost && admits_any(self.how.encoding.loss, &gathered) {
+            return Err(trouble(Trouble::Codes));
+        }
         if tally.usable > 0 {
             if let Some(most) = self.how.clip_norm.filter(|most| grad_norm > *most) {
                 bar.iter_mut().for_each(|g| *g *= most / grad_norm);
@@ -354,6 +360,14 @@ impl<'a> Trainer<'a> {
             state.position.finished |= state.position.waited >= patience;
         }
     }
+}
+
+/// Whether the loss admits the datum of any sample.
+fn admits_any(loss: &dyn Loss, batch: &MiniBatch<'_>) -> bool {
+    (0..batch.ids.len()).any(|b| {
+        let w = batch.w.as_ref().map(|w| w.col_as_slice(b));
+        loss.admits(batch.y.col_as_slice(b), w).is_ok()
+    })
 }
 
 impl Every {
