@@ -51,6 +51,22 @@ spectra: plugins ## Find the lines of 1,000 simulated spectra from blind guesses
 bench: setup ## Measure what the plugin interface costs
 	cargo bench --bench plugin
 
+TRAINING := efficiency autoencoder solvers gradients orders single-pass fashion shift
+.PHONY: $(addprefix train-,$(TRAINING)) train-all
+
+train-all: $(addprefix train-,$(TRAINING)) ## Every experiment on training: hours; each also by itself, train-efficiency, ...
+
+$(addprefix train-,$(TRAINING)): train-%: setup
+	cargo build --release
+	@for set in mnist fashion; do [ -e target/datasets/$$set-train.h5 ] || datasets/fetch.sh $$set; done
+	$(VENV)/bin/python benches/training/run.py $*
+
+train-cost: setup ## Measure the CPU time of a training image against PyTorch, in alternation
+	cargo build --release
+	@[ -e target/datasets/mnist-train.h5 ] || datasets/fetch.sh mnist
+	benches/peers/setup.sh
+	target/peers/venv/bin/python benches/peers/train_torch.py
+
 solvers: setup ## Print the table of solvers: what each costs and reaches on 40 digits
 	cargo build --release
 	@$(VENV)/bin/python datasets/solvers.py target/release/gfe

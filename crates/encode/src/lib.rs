@@ -5,6 +5,9 @@
 #[doc = include_str!("../SOLVERS.md")]
 pub mod which_solver {}
 
+#[doc = include_str!("../TRAINING.md")]
+pub mod training_guide {}
+
 mod batch;
 mod data;
 mod encoder;
