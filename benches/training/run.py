@@ -6,6 +6,7 @@ samples that neither training nor this choice has seen. CPU seconds are those of
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shlex
@@ -15,9 +16,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
+
 HERE = Path(__file__).resolve().parent
 RATES = ["3e-4", "1e-3", "3e-3"]
-BASELINES = ["pca", "logistic-pca", "autoencoder", "auto-decoder"]
+BASELINES = ["pca", "pca/1e4", "logistic-pca", "autoencoder", "auto-decoder"]
 NAMES = {
     "steady": "steady state, t_end 1e4",
     "steady-inf": "steady state, t_end inf",
@@ -29,7 +32,12 @@ NAMES = {
     "auto-decoder": "auto-decoder",
     "logistic-pca": "logistic PCA",
     "pca": "PCA",
+    "pca/1e4": "PCA, codes with t_end 1e4",
 }
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 class Data:
@@ -41,18 +49,16 @@ class Data:
     def train_flags(self, n):
         sets = [f"data.input=target/datasets/{self.name}-train.h5:/images", f"data.rows=0..{self.rows or n}"]
         if self.select:
-            sets += [f"data.select={self.select}", "data.validation=300"]
-        else:
-            sets += ["data.validation_rows=50000..50300"]
-        return sets
+            return sets + [f"data.select={self.select}", "data.validation_rows=50000..50600"]
+        return sets + ["data.validation_rows=50000..50300"]
 
     def key(self, n):
         return f"{self.name}{n}" + ("-shift" if self.select else "")
 
 
 MNIST, FASHION = Data("mnist", None), Data("fashion", None)
-# Of the first 2,600 digits 1,319 are 0 to 4: 300 to validate with, 1,019 to train on.
-SHIFT = Data("mnist", 2600, "labels=0,1,2,3,4", "labels=5,6,7,8,9")
+# Half of the labels, so that about half of the rows are left.
+SHIFT = Data("mnist", 2000, "labels=0,1,2,3,4", "labels=5,6,7,8,9")
 
 
 class Runner:
@@ -75,15 +81,15 @@ class Runner:
             raise SystemExit(f"{shlex.join(map(str, arguments))}\n{said_text}")
         return text, usage.ru_utime + usage.ru_stime
 
-    def cached(self, path, arguments):
-        """The JSON of a command, kept in `path` with the command itself."""
-        line = shlex.join(map(str, arguments))
+    def cached(self, path, arguments, read):
+        """The JSON of a command, kept in `path` with the command itself and hashes of the program and of the file that it reads."""
+        key = {"command": shlex.join(map(str, arguments[1:])), "gfe": sha256(self.gfe), "read": sha256(read)}
         if path.exists():
             kept = json.loads(path.read_text())
-            if kept["command"] == line:
+            if all(kept.get(name) == value for name, value in key.items()):
                 return kept
         text, cpu = self.command(arguments)
-        kept = {"command": line, "cpu": cpu, **json.loads(text)}
+        kept = {**key, "cpu": cpu, **json.loads(text)}
         path.write_text(json.dumps(kept))
         return kept
 
@@ -99,12 +105,12 @@ class Runner:
         arguments = [self.gfe, "train", HERE / f"{method}.toml", "-o", model, "--force", "--threads", "1", "--json"]
         for flag in flags + ["data.held_out=0"]:
             arguments += ["--set", flag]
-        found = self.cached(self.out / f"{name}.json", arguments)
+        found = self.cached(self.out / f"{name}.json", arguments, HERE / f"{method}.toml")
         if found["validation_loss"] is None:
-            found["validation_loss"] = self.evaluate(model, data, method, "validation", n)["loss"]
+            found = {**found, "validation_loss": self.evaluate(model, data, run_file, "validation", n)["loss"]}
         return {**found, "model": model, "rate": rate, "seed": seed, "method": run_file, "n": n}
 
-    def evaluate(self, model, data, method, part, n=None):
+    def evaluate(self, model, data, run_file, part, n=None):
         """Losses of a model on 300 samples of the test set, or on those that trainings validate with."""
         tag = f"{part}-{data.test_select or ''}" if part == "shifted" else part
         arguments = [self.gfe, "evaluate", "-m", model, "--threads", "1", "--json"]
@@ -117,13 +123,14 @@ class Runner:
             select = data.test_select if part == "shifted" else data.select
             if select:
                 arguments += ["--select", select]
+        method, _, variant = run_file.partition("/")
         if method == "pca":
-            arguments += ["--score", "bce"]
-        return self.cached(model.with_suffix(f".{tag}.json"), arguments)
+            arguments += ["--score", "bce"] + (["--t-end", variant] if variant else [])
+        return self.cached(model.with_name(f"{model.stem}.{tag}{variant}.json"), arguments, model)
 
     def best(self, run_file, data, n, seeds, sets=(), rates=RATES):
         """Trainings with every rate and seed; those of the rate with the lowest mean validation loss, evaluated."""
-        rates = ["-"] if run_file == "pca" else rates
+        rates = ["-"] if run_file.startswith("pca") else rates
         jobs = {(rate, seed): self.pool.submit(self.train, run_file, data, n, rate, seed, sets) for rate in rates for seed in seeds}
         return Pending(self, run_file, data, jobs)
 
@@ -138,9 +145,8 @@ class Pending:
         mean = lambda rate: statistics.fmean(f["validation_loss"] for (r, _), f in found.items() if r == rate)
         rate = min(rates, key=mean)
         chosen = [f for (r, _), f in found.items() if r == rate]
-        method = self.run_file.partition("/")[0]
         parts = ["test"] + (["shifted"] if self.data.test_select else [])
-        tested = {part: [self.runner.evaluate(f["model"], self.data, method, part) for f in chosen] for part in parts}
+        tested = {part: [self.runner.evaluate(f["model"], self.data, self.run_file, part) for f in chosen] for part in parts}
         return {"run_file": self.run_file, "rate": rate, "chosen": chosen, "tested": tested, "n": chosen[0]["n"]}
 
 
@@ -157,6 +163,8 @@ def table(rows, part="test"):
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for row in rows:
         chosen, tested = row["chosen"], row["tested"][part]
+        # A method whose best weights are its last might have gone on.
+        cut = any(f["best_images"] == f["images"] for f in chosen)
         seen = [f["best_images"] or f["images"] for f in chosen]
         units = [f["units"] for f in chosen if f["units"] is not None]
         cells = [
@@ -168,7 +176,7 @@ def table(rows, part="test"):
             spread([t["encoder"]["loss"] if t["encoder"] else None for t in tested]),
             spread([t["hybrid"]["loss"] if t["hybrid"] else None for t in tested]),
             spread([t["held_out"]["loss"] if t["held_out"] else None for t in tested]),
-            f"{statistics.fmean(seen):.0f}",
+            f"{statistics.fmean(seen):.0f}" + (" (all)" if cut else ""),
             f"{statistics.fmean(units):.0f}" if units else "",
             f"{1e3 * statistics.fmean(f['cpu'] / f['images'] for f in chosen):.2f}",
         ]
@@ -178,7 +186,7 @@ def table(rows, part="test"):
 
 def sets_for(n, run_file):
     """How long a training may take at this number of images, and how often it is validated."""
-    if run_file == "pca":
+    if run_file.startswith("pca"):
         return ()
     if run_file.partition("/")[0] in BASELINES:
         return (f"validate_samples={max(4000, 4 * n)}",)
@@ -212,8 +220,17 @@ EXPERIMENTS = {
     "orders": ("Flows of first and of second order, 4 passes", lambda r: compared(r, ["amd", "nesterov", "steady"], 4)),
     "single-pass": ("One pass over the data: the speed of optimization only", lambda r: compared(r, ["steady", "steady-inf", "amd"], 1)),
     "fashion": ("Clothes instead of digits, 16 passes", lambda r: compared(r, ["steady"], 16, FASHION)),
-    "shift": ("Trained on digits 0 to 4, 16 passes", lambda r: compared(r, ["steady"], 16, SHIFT, 1019)),
+    "shift": ("Trained on digits 0 to 4, 16 passes", lambda r: compared(r, ["steady"], 16, SHIFT, 1014)),
 }
+
+
+def labelled(out, row):
+    """The history of a row under its method's name, which the figure shows."""
+    named = out / f"{NAMES[row['run_file']].replace('/', ' ')}.history.h5"
+    named.write_bytes(Path(row["chosen"][0]["history"]).read_bytes())
+    with h5py.File(named, "a") as file:
+        file.attrs.modify("title", NAMES[row["run_file"]])
+    return named
 
 
 def main():
@@ -231,7 +248,7 @@ def main():
         text += f"\nDigits 5 to 9, which no training has seen:\n\n{table(rows, 'shifted')}\n"
     (asked.out / f"{asked.experiment}.md").write_text(text)
     figure = asked.out / f"{asked.experiment}.png"
-    drawn = [row["chosen"][0]["history"] for row in rows if row["chosen"][0].get("history") and row["n"] >= 1000]
+    drawn = [labelled(asked.out, row) for row in rows if row["chosen"][0].get("history") and 1000 <= row["n"] < 2000]
     subprocess.run([asked.gfe, "plot", "training", *dict.fromkeys(drawn), "-o", figure, "--force"], check=True)
     sys.stdout.write(text)
 

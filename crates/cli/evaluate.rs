@@ -77,12 +77,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let sigma = text_of(&settings, "data.sigma")?;
     let context: Vec<String> = settings.get("data.context")?.unwrap_or_default();
     let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
-    let default = match model.output().loss() {
-        LossKind::Mse if known.has_sigma() => LossKind::Gaussian,
-        other => other,
-    };
+    let default = known.loss(model.output().loss());
+    if default == LossKind::Gaussian {
+        // A decoder trained without errors is used with them all the same.
+        settings.forget_recorded("method.loss");
+    }
     let method =
         Method::new(&settings, model.architecture.decoder(), default)?.with_one_worker(model.architecture.one_worker());
+    known.fits(method.loss())?;
     let score = score(arguments, method.loss())?;
     // An encoder network is evaluated beside the flow, whatever z0 is.
     let encoder = model.encoder.clone();
@@ -94,6 +96,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         latent: shape.latent,
     };
     let set = source.read(source.rows(&settings)?)?;
+    if set.len() == 0 {
+        return Err(CliError::BadData(format!(
+            "{}: no row is left to evaluate on",
+            arguments.input
+        )));
+    }
     let open = model.architecture.opener();
     let common = source.z0.common(shape.latent);
     let mut encoding = method.encoding(&open);
@@ -164,7 +172,7 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
         told["hybrid"] = found.hybrid.as_ref().map_or(Value::Null, of);
         told["seconds"] = json!(seconds);
         output::say(&told.to_string())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(outcome(found));
     }
     let line = |what: &str, tally: &Tally| {
         eprintln!(
@@ -188,7 +196,16 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
         line("by the encoder network", encoder);
         line("by the flow from its codes", hybrid);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(outcome(found))
+}
+
+/// 1 where there is no loss to tell.
+fn outcome(found: &Evaluation) -> ExitCode {
+    let told = found.codes.loss().is_finite() && found.held_out.is_none_or(|held| held.unseen().is_finite());
+    if !told {
+        eprintln!("no sample has a loss: are the data finite and in the loss's range, and are enough values seen?");
+    }
+    ExitCode::from(u8::from(!told))
 }
 
 /// A number as JSON; null for NaN.

@@ -1,5 +1,7 @@
 //! Every key of a run file, and which key a wrong one was meant to be.
 
+use crate::method::SOLVERS;
+
 /// A key of a run file.
 pub struct Key {
     /// `section.name`.
@@ -56,6 +58,20 @@ pub fn default_of(choice: &str) -> &'static str {
         "train.schedule" => "constant",
         _ => "rmsprop",
     }
+}
+
+/// The values of a choice on which other keys depend, if it has no others.
+pub fn choices_of(choice: &str) -> Option<&'static [&'static str]> {
+    Some(match choice {
+        "method.solver" => &SOLVERS,
+        "method.flow" => &["gradient", "nesterov"],
+        "method.grid" => &["uniform", "logarithmic"],
+        "train.method" => &LEARNING,
+        "train.gradient" => &["approximate", "implicit", "adjoint"],
+        "train.schedule" => &["constant", "cosine", "exponential", "step"],
+        "train.optimizer" => &["rmsprop", "adam", "adamw"],
+        _ => return None,
+    })
 }
 
 /// Every key of a run file.
@@ -139,7 +155,7 @@ pub const KEYS: &[Key] = &[
     of("train.hide", "train.gradient", &["implicit"]),
     of("train.hide_seed", "train.gradient", &["implicit"]),
     of("train.start", "train.method", BY_FLOW),
-    of("train.precision", "train.gradient", &["approximate"]),
+    of("train.precision", "train.method", BY_FLOW),
     of("train.visit_steps", "train.method", BY_FLOW),
     of("train.encoder_layers", "train.method", &["autoencoder"]),
     of("train.judged_by", "train.method", &["autoencoder"]),

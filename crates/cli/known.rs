@@ -4,7 +4,9 @@ use crate::error::CliError;
 use crate::input::Input;
 use faer::Mat;
 use gfe_io::RowsHash;
+use gfe_model::LossKind;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The inputs that hold it.
 pub struct Known {
@@ -93,6 +95,35 @@ impl Known {
     /// Whether errors are known, so that a sum of squares is a likelihood.
     pub fn has_sigma(&self) -> bool {
         self.sigma.is_some() || self.weighted
+    }
+
+    /// The files that hold it.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let sigma = match &self.sigma {
+            Some(Sigma::Input(input)) => input.file(),
+            _ => None,
+        };
+        self.context.iter().filter_map(Input::file).chain(sigma)
+    }
+
+    /// The loss where nobody chose one: for a decoder of values with known errors a likelihood.
+    pub fn loss(&self, of_decoder: LossKind) -> LossKind {
+        match of_decoder {
+            LossKind::Mse if self.has_sigma() => LossKind::Gaussian,
+            other => other,
+        }
+    }
+
+    /// Fails where errors of the values are known and the loss has others of its own.
+    pub fn fits(&self, loss: LossKind) -> Result<(), CliError> {
+        if !self.has_sigma() || matches!(loss, LossKind::Mse | LossKind::Gaussian) {
+            return Ok(());
+        }
+        let name = loss.loss().name();
+        let text = format!(
+            "`sigma` is of values, and the loss is {name}, whose values have errors of their own: leave it out"
+        );
+        Err(CliError::Usage(text))
     }
 
     /// Whether the data are to be read with weights.

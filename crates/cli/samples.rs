@@ -10,8 +10,10 @@ use faer::Mat;
 use gfe_encode::train::split;
 use gfe_encode::{HeldOut, Samples};
 use gfe_io::RowsHash;
-use gfe_model::Targets;
+use gfe_model::{Loss, Targets};
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 
 /// Data in memory.
 pub struct Set {
@@ -40,6 +42,15 @@ impl Set {
         }
     }
 
+    /// Those that the loss does not admit, by their place.
+    pub fn bad(&self, loss: &dyn Loss) -> Vec<usize> {
+        let admits = |b: &usize| {
+            let w = self.w.as_ref().map(|w| w.col_as_slice(*b));
+            loss.admits(self.y.col_as_slice(*b), w).is_ok()
+        };
+        (0..self.len()).filter(|b| !admits(b)).collect()
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.y.ncols()
@@ -58,10 +69,11 @@ impl Set {
         }
     }
 
-    /// The sha256 of the rows' values.
+    /// The sha256 of everything that is known of the rows.
     pub fn sha256(&self) -> String {
         let mut hash = RowsHash::default();
-        hash.push(self.y.as_ref());
+        let all = [Some(&self.y), self.w.as_ref(), self.context.as_ref(), Some(&self.z0)];
+        all.into_iter().flatten().for_each(|part| hash.push(part.as_ref()));
         hash.finish()
     }
 }
@@ -79,6 +91,20 @@ pub struct Source {
 }
 
 impl Source {
+    /// The files that are read.
+    pub fn files(&self) -> Vec<&Path> {
+        let z0 = match &self.z0 {
+            Z0::File(input) => input.file(),
+            _ => None,
+        };
+        self.input
+            .file()
+            .into_iter()
+            .chain(self.known.files())
+            .chain(z0)
+            .collect()
+    }
+
     /// Reads rows.
     pub fn read(&mut self, rows: Vec<usize>) -> Result<Set, CliError> {
         let values = self.input.shape().values();
@@ -101,7 +127,11 @@ impl Source {
 
     /// The rows that `data.rows` and `data.select` name; all without them.
     pub fn rows(&self, settings: &Settings) -> Result<Vec<usize>, CliError> {
-        let rows = rows::of(settings, "data.rows", self.input.shape().samples)?;
+        self.selected(settings, rows::of(settings, "data.rows", self.input.shape().samples)?)
+    }
+
+    /// Those of the rows that `data.select` names; all without it.
+    fn selected(&self, settings: &Settings, rows: Range<usize>) -> Result<Vec<usize>, CliError> {
         let Some(select) = settings.get::<String>("data.select")? else {
             return Ok(rows.collect());
         };
@@ -129,7 +159,17 @@ impl Source {
     pub fn split(&self, settings: &Settings, seed: u64) -> Result<(Vec<usize>, Vec<usize>), CliError> {
         let rows = self.rows(settings)?;
         if let Some(text) = settings.get::<String>("data.validation_rows")? {
-            let held: Vec<usize> = rows::parse(&text, self.input.shape().samples)?.collect();
+            for other in ["data.validation", "data.groups"] {
+                if settings.get::<toml::Value>(other)?.is_some() {
+                    let text = format!("`validation_rows` and `{other}` are both set: leave out one");
+                    return Err(CliError::Usage(text));
+                }
+            }
+            let held = self.selected(settings, rows::parse(&text, self.input.shape().samples)?)?;
+            if held.is_empty() {
+                let text = format!("`validation_rows` is {text}, which names no row: say A..B with A < B");
+                return Err(CliError::Usage(text));
+            }
             if let Some(both) = held.iter().find(|row| rows.binary_search(row).is_ok()) {
                 let text =
                     format!("`validation_rows` is {text}: row {both} is trained on too; name others, or set `rows`");
@@ -154,6 +194,13 @@ impl Source {
         if held >= groups.len() {
             let text = format!("`validation` is {asked}, and there are {} to train on", groups.len());
             return Err(CliError::BadData(format!("{}: {text}", self.input.name())));
+        }
+        if held == 0 && asked > 0.0 && settings.get::<toml::Value>("data.validation")?.is_some() {
+            let text = format!(
+                "`validation` is {asked} of {}, so that none would be held out",
+                groups.len()
+            );
+            return Err(CliError::Usage(format!("{text}: take more, or 0 for no validation")));
         }
         let (training, validation) = split(groups.len(), held, seed);
         let of = |ids: Vec<usize>| {

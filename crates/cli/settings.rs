@@ -5,7 +5,7 @@
 //! result.
 
 use crate::error::CliError;
-use crate::keys::{KEYS, Key, default_of, likeness, nearest};
+use crate::keys::{KEYS, Key, choices_of, default_of, likeness, nearest};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -161,7 +161,9 @@ impl Settings {
             Some(_) => return None,
             None => default_of(choice).to_owned(),
         };
-        (!values.contains(&made.as_str())).then_some((choice, values, made))
+        // A choice that there is not is told of where it is made.
+        let known = choices_of(choice).is_none_or(|known| known.contains(&made.as_str()));
+        (known && !values.contains(&made.as_str())).then_some((choice, values, made))
     }
 
     /// Whether the value of a key is what a model file records.
@@ -174,12 +176,6 @@ impl Settings {
         if self.is_recorded(name) {
             self.0.remove(name);
         }
-    }
-
-    /// Takes back every key of a section but these.
-    pub fn keep_only(&mut self, section: &str, kept: &[&str]) {
-        let of_section = |name: &str| name.split_once('.').is_some_and(|(of, _)| of == section);
-        self.0.retain(|name, _| !of_section(name) || kept.contains(name));
     }
 
     /// The value of a key, where there is one.

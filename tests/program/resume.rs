@@ -54,6 +54,20 @@ impl Run {
         command
     }
 
+    /// A training with further arguments, begun in this way.
+    fn command_with(&self, further: &[&str], how: &str) -> std::process::Child {
+        let arguments = self.arguments(&self.model());
+        let arguments = arguments.iter().filter(|word| *word != "--resume");
+        Command::new(env!("CARGO_BIN_EXE_gfe"))
+            .args(arguments)
+            .args(further)
+            .arg(how)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts")
+    }
+
     /// The bytes of the model that an uninterrupted training writes.
     fn expected(&self) -> Vec<u8> {
         let elsewhere = Folder::default();
@@ -157,8 +171,17 @@ fn signaled(run: &Run, signal: &str) -> Option<i32> {
 
 #[test]
 fn a_signal_keeps_the_state_and_every_way_of_training_goes_on_from_it() {
-    let signals = [("-TERM", 143), ("-INT", 130), ("-USR1", 143), ("-TERM", 143)];
+    let signals = [
+        ("-TERM", 143),
+        ("-INT", 130),
+        ("-USR1", 143),
+        ("-TERM", 143),
+        ("-INT", 130),
+        ("-TERM", 143),
+    ];
     let methods = [
+        ["train.gradient=implicit", "hide=0.5"],
+        ["train.start=warm", "clip_norm=0.01"],
         ["train.method=flow", "train.start=learned"],
         ["train.method=autoencoder", "train.batch_size=8"],
         ["train.method=auto-decoder", "train.batch_size=8"],
@@ -190,14 +213,60 @@ fn a_checkpoint_of_another_training_is_refused_and_an_unfinished_one_not_overwri
     let with = |set: &'static str| [&arguments[..], &["--set", set]].concat();
     let told = ["of another training", "batch_size", "--force"];
     fails(&with("train.batch_size=8"), 78, &told);
-    fails(&with("data.rows=0..500"), 78, &["of another training", "rows_sha256"]);
+    fails(&with("data.rows=0..500"), 78, &["of another training", "sha256"]);
     let without: Vec<&str> = arguments.iter().filter(|word| **word != "--resume").copied().collect();
     fails(&without, 73, &["model.checkpoint.h5", "--resume", "--force"]);
     // The length may change, and so may the learning rate.
-    works(&[&with("epochs=3")[..], &["--set", "learning_rate=1e-4"]].concat());
-    // What is done is not done again.
-    let again = gfe(&[&with("epochs=3")[..], &["--set", "learning_rate=1e-4"]].concat());
+    let longer = [&with("epochs=33")[..], &["--set", "learning_rate=1e-4"]].concat();
+    works(&longer);
+    // What is done is not done again, and what is done otherwise is no part of it.
+    let again = gfe(&longer);
     assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("trained already"));
+    fails(&with("epochs=40"), 73, &["was another", "epochs", "--force"]);
+}
+
+/// A checkpoint of before must not become part of a training that was begun anew.
+#[test]
+fn a_training_begun_anew_has_nothing_of_the_one_before() {
+    let run = Run::new(&["data.rows=0..600", "epochs=30"]);
+    assert_eq!(signaled(&run, "-TERM"), Some(143));
+    let before = std::fs::read(run.checkpoint()).expect("it is there");
+    let mut child = run.command_with(&["--set", "learning_rate=3e-3"], "--force");
+    let start = Instant::now();
+    while std::fs::read(run.checkpoint()).expect("there always is one") == before {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let other = Run::new(&["data.rows=0..600", "epochs=30", "learning_rate=3e-3"]);
+    let expected = other.expected();
+    let mut child = run.command_with(&["--set", "learning_rate=3e-3"], "--resume");
+    assert!(child.wait().expect("it ends").success());
+    assert!(std::fs::read(run.model()).expect("the model is there") == expected);
+}
+
+/// Losses that fall below 0 are no sign of divergence.
+#[test]
+fn counts_are_trained_on_below_a_loss_of_zero() {
+    let folder = Folder::default();
+    let counts = folder.path("counts.h5");
+    let file = hdf5::File::create(&counts).expect("a file can be made");
+    let values = ndarray::Array2::from_shape_fn((200, 12), |(b, i)| (6.0 + 5.0 * (b as f64 + i as f64).sin()).round());
+    file.new_dataset_builder()
+        .with_data(&values)
+        .create("counts")
+        .expect("it can be written");
+    drop(file);
+    let decoder = "[decoder]\nlatent = 2\nlayers = [16, 12]\nactivation = \"elu\"\noutput = \"log_rates\"\n";
+    let data = format!(
+        "[data]\ninput = \"{counts}:/counts\"\n[train]\noptimizer = \"adam\"\nlearning_rate = 1e-2\nepochs = 8\n"
+    );
+    let run = folder.write("run.toml", &format!("{decoder}{data}"));
+    let told = works(&["train", &run, "-o", &folder.path("model"), "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).expect("it is JSON");
+    assert!(told["loss"].as_f64().expect("a number") < -3.0, "{told}");
+    assert!(Path::new(&folder.path("model.history.h5")).exists());
 }
 
 #[test]

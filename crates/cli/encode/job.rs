@@ -65,23 +65,14 @@ impl Job {
         let context: Vec<String> = settings.get("encode.context")?.unwrap_or_default();
         let sigma: Option<String> = text_of(&settings, "encode.sigma")?;
         let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
-        let default = match model.output().loss() {
-            LossKind::Mse if known.has_sigma() => LossKind::Gaussian,
-            other => other,
-        };
+        let default = known.loss(model.output().loss());
         if default == LossKind::Gaussian {
             // A decoder trained without errors is used with them all the same.
             settings.forget_recorded("method.loss");
         }
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
-        if known.has_sigma() && !matches!(method.loss(), LossKind::Mse | LossKind::Gaussian) {
-            let name = method.loss().loss().name();
-            let text = format!(
-                "`sigma` is of values, and the loss is {name}, whose values have errors of their own: leave it out"
-            );
-            return Err(CliError::Usage(text));
-        }
+        known.fits(method.loss())?;
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
@@ -115,7 +106,12 @@ impl Job {
             input,
             output,
         };
-        let inputs: Vec<&Path> = job.input.file().into_iter().chain(path.as_deref()).collect();
+        let z0 = match &job.z0 {
+            Z0::File(input) => input.file(),
+            _ => None,
+        };
+        let read = job.input.file().into_iter().chain(path.as_deref());
+        let inputs: Vec<&Path> = read.chain(job.known.files()).chain(z0).collect();
         output::check(&job.output, arguments.force, &inputs)?;
         Ok(job)
     }

@@ -46,6 +46,8 @@ pub fn write(path: &Path, state: &State, rows: &Rows, seconds: f64, identity: &V
         state.lowest,
         seconds,
         best.map_or(f64::NAN, |best| best.loss),
+        state.first,
+        state.rate,
     ];
     let codes = &state.codes.z;
     let z: Vec<f64> = (0..codes.ncols())
@@ -109,7 +111,7 @@ pub fn read(path: &Path, like: &State) -> Result<Kept, CliError> {
     let [count, size] = z.shape[..] else {
         return Err(bad("the shape of codes.z"));
     };
-    let [sum, grad_norms, lowest, seconds, best_loss] = scalars[..] else {
+    let [sum, grad_norms, lowest, seconds, best_loss, first, rate] = scalars[..] else {
         return Err(bad("scalars"));
     };
     let notes = &file.notes;
@@ -141,7 +143,9 @@ pub fn read(path: &Path, like: &State) -> Result<Kept, CliError> {
         },
         grad_norms,
         steps: number("/steps")?,
+        first,
         lowest,
+        rate,
         best: match best {
             Some(best) => Some(Best {
                 loss: best_loss,

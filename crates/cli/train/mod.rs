@@ -21,9 +21,9 @@ use clap::Args;
 use faer::{Mat, MatRef};
 use gfe_encode::train::{Event, FlowStart, Learning, Linear, Trainer, Training, Validation};
 use gfe_encode::{Encoding, HeldOut, WarmStart, encode};
-use gfe_io::{ModelFile, StoredTensor};
-use gfe_model::LossKind;
+use gfe_io::{ModelFile, StoredTensor, check_creatable};
 use gfe_model::dense::Dense;
+use gfe_model::{LossKind, Targets};
 use history::Rows;
 use plan::{Kind, Plan};
 use serde_json::{Map, Value, json};
@@ -56,7 +56,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     /// Overwrite what stands there, and begin anew.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     force: bool,
 }
 
@@ -89,7 +89,22 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     } else {
         Some(job.source.read(held)?)
     };
+    if validation.is_none() && job.plan.patience.is_some() {
+        let text =
+            "`patience` looks at validation losses, and no samples are held out for validation: set `validation`";
+        return Err(CliError::Usage(text.into()));
+    }
     let sets = Sets { training, validation };
+    for set in [Some(&sets.training), sets.validation.as_ref()].into_iter().flatten() {
+        let bad = set.bad(job.method.loss().loss());
+        if let Some(first) = bad.first() {
+            let (count, row) = (bad.len(), set.rows[*first]);
+            eprintln!(
+                "{count} of {} rows are bad_input (not finite, or outside the loss's range), the first is row {row}: they are left out",
+                set.len()
+            );
+        }
+    }
     let identity = job.identity(&sets);
     if arguments.resume && job.files.model.exists() && !job.files.checkpoint.exists() {
         return job.already_done(&identity);
@@ -147,8 +162,8 @@ impl Job {
         settings.check()?;
         let plan = Plan::new(&settings)?;
         if plan.kind == Kind::Pca {
+            refuse_for_pca(&settings)?;
             // Principal components are the least squares: the horizon would pull their codes to 0.
-            settings.keep_only("method", &["method.scale", "method.lanes", "method.threads"]);
             settings.flag("method.t_end", Some(f64::INFINITY));
         }
         let architecture = decoder::architecture(&settings, plan.kind)?;
@@ -157,12 +172,9 @@ impl Job {
             _ => None,
         };
         let decoder = architecture.decoder();
+        // Wrong settings are told before files are looked for.
+        Method::new(&settings, decoder, decoder.output().loss())?;
         let sigma = text_of(&settings, "data.sigma")?;
-        let default = match decoder.output().loss() {
-            LossKind::Mse if sigma.is_some() => LossKind::Gaussian,
-            other => other,
-        };
-        let method = Method::new(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
         let path: String = settings.need(
             "data.input",
             "name the training data, as in input = \"data.h5:/images\"",
@@ -182,15 +194,25 @@ impl Job {
             what: "the decoder of these `layers`",
             bytes: shape.params.saturating_mul(size_of::<f64>()),
         })?;
-        let files = Files::new(arguments, input.file())?;
         let context: Vec<String> = settings.get("data.context")?.unwrap_or_default();
         let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let default = known.loss(decoder.output().loss());
+        let method = Method::new(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
+        known.fits(method.loss())?;
+        if plan.kind == Kind::LogisticPca && method.loss() != LossKind::Bce {
+            let text = format!(
+                "`loss` is {}, and method logistic-pca is for bce: take pca",
+                method.loss().loss().name()
+            );
+            return Err(CliError::Config(text));
+        }
         let source = Source {
             z0: method.z0(samples, shape.latent, None)?,
             latent: shape.latent,
             input,
             known,
         };
+        let files = Files::new(arguments, &source)?;
         Ok(Job {
             held_out: held_out(&settings)?,
             settings,
@@ -205,7 +227,7 @@ impl Job {
 
     /// What a checkpoint is of: everything but what may change between an interruption and its continuation.
     fn identity(&self, sets: &Sets) -> Value {
-        const MAY_CHANGE: [&str; 8] = [
+        const MAY_CHANGE: [&str; 9] = [
             "epochs",
             "samples",
             "learning_rate",
@@ -214,6 +236,7 @@ impl Job {
             "checkpoint_minutes",
             "regression_samples",
             "validate_every",
+            "validate_samples",
         ];
         let settings = self.settings.section("train");
         let settings: Map<String, Value> = settings
@@ -221,33 +244,48 @@ impl Job {
             .filter(|(key, _)| !MAY_CHANGE.contains(&key.as_str()))
             .map(|(key, value)| (key, json!(value)))
             .collect();
-        let set = |set: &Set| json!({"samples": set.len(), "rows_sha256": set.sha256()});
+        let set = |set: &Set| json!({"samples": set.len(), "sha256": set.sha256()});
         json!({"decoder": self.architecture.json(), "method": self.method.json(), "train": settings,
             "training": set(&sets.training), "validation": sets.validation.as_ref().map(set)})
     }
 
-    /// A model stands there, and no checkpoint: the training is done, if it is this one.
+    /// A model stands there, and no checkpoint: the training is done, if it is this very one.
     fn already_done(&self, identity: &Value) -> Result<ExitCode, CliError> {
         let file = ModelFile::read(&self.files.model)?;
-        let found = file.training.as_ref().and_then(|training| training.get("identity"));
-        match found.map(|found| checkpoint::differences(found, identity)) {
-            Some(told) if told.is_empty() => {
-                eprintln!("{} is trained already", self.files.model.display());
-                Ok(ExitCode::SUCCESS)
-            }
-            _ => Err(CliError::Exists(format!(
-                "{}, of another training or another program, ",
-                self.files.model.display()
-            ))),
+        let record = file.training.unwrap_or_default();
+        let mut told = checkpoint::differences(&record["identity"], identity);
+        let settings = json!(self.settings.section("train"));
+        told.extend(checkpoint::differences(&record["train"]["settings"], &settings));
+        if told.is_empty() {
+            eprintln!("{} is trained already", self.files.model.display());
+            return Ok(ExitCode::SUCCESS);
         }
+        told.sort_unstable();
+        told.dedup();
+        let text = format!(
+            "{} is there, of a training that is finished and was another",
+            self.files.model.display()
+        );
+        Err(CliError::Folder(format!(
+            "{text}: {}; --force trains anew",
+            told.join("; ")
+        )))
     }
 
     /// The method `pca`: no mini-batches, no checkpoints.
     fn principal_components(&self, sets: &Sets) -> Result<Done, CliError> {
         let start = Instant::now();
-        let samples = sets.training.samples();
-        let linear = Linear::fit(samples.data, self.source.latent).ok_or_else(|| {
-            CliError::BadData("no principal components can be found: are there NaN or no samples in the data?".into())
+        let data = sets.training.samples().data;
+        let bad = sets.training.bad(self.method.loss().loss());
+        let good: Vec<usize> = (0..sets.training.len()).filter(|b| !bad.contains(b)).collect();
+        let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
+        let (y, w) = (columns(data.y), data.w.map(columns));
+        let data = Targets {
+            y: y.as_ref(),
+            w: w.as_ref().map(Mat::as_ref),
+        };
+        let linear = Linear::fit(data, self.source.latent).ok_or_else(|| {
+            CliError::BadData("no principal components can be found: no row is left that the loss admits".into())
         })?;
         Ok(Done {
             params: linear.params(),
@@ -274,6 +312,9 @@ impl Job {
         let mut watch = Watch::new(&self.files, identity, trainer.length())?;
         if resume && self.files.checkpoint.exists() {
             watch.resume(&mut trainer)?;
+        } else {
+            // What stands there from before is of another training: from here on there is a checkpoint of this one.
+            watch.checkpoint(&trainer)?;
         }
         loop {
             match trainer.advance(&|| watch.asked_to_stop()) {
@@ -281,7 +322,7 @@ impl Job {
                 Ok(Event::Record(record)) => watch.record(&record),
                 Ok(Event::Stopped) => return watch.stop(&trainer).map(Outcome::Stopped),
                 Ok(Event::Finished) => break,
-                Err(error) => return Err(watch.fail(&trainer, error)),
+                Err(error) => return Err(watch.fail(&trainer, &sets.training.rows, error)),
             }
         }
         watch.checkpoint(&trainer)?;
@@ -358,11 +399,17 @@ impl Job {
                 .write(&self.files.history, &title(&self.files.model), identity)?;
             remove_checkpoint(&self.files.checkpoint)?;
         }
-        self.tell(&done, as_json)
+        self.tell(sets, &done, as_json)
     }
 
-    fn tell(&self, done: &Done, as_json: bool) -> Result<ExitCode, CliError> {
-        if let Some(found) = done.rows.last("converged").filter(|found| *found < 0.9) {
+    fn tell(&self, sets: &Sets, done: &Done, as_json: bool) -> Result<ExitCode, CliError> {
+        let by_flow = matches!(self.plan.kind, Kind::Flow | Kind::LogisticPca) && self.plan.visit_steps.is_none();
+        let bad = sets.training.bad(self.method.loss().loss()).len() as f64 / sets.training.len() as f64;
+        let found = done
+            .rows
+            .last("converged")
+            .filter(|found| by_flow && *found + bad < 0.9);
+        if let Some(found) = found {
             eprintln!(
                 "only {:.1}% of the codes of the last epoch were found (converged, or at t_end): the decoder is trained on the others \
                  too; raise max_steps, or take an activation without kinks",
@@ -392,7 +439,10 @@ impl Job {
         }
         let open = self.architecture.opener();
         let encoding = self.method.encoding(&open);
-        let samples = sets.training.first(count);
+        let mut samples = sets.training.first(count);
+        let learned = (self.plan.flow.start == FlowStart::Learned && self.encoder.is_none())
+            .then(|| Mat::from_fn(done.others.len(), count, |r, _| done.others[r]));
+        samples.z0 = learned.as_ref().map_or(samples.z0, Mat::as_ref);
         // The training itself is done and must not be lost.
         let encoded = match encode(&encoding, &done.params, samples) {
             Ok(encoded) => encoded,
@@ -412,18 +462,32 @@ impl Job {
 }
 
 impl Files {
-    /// Their names; fails where the model may not be written, or an unfinished training stands in the way.
-    fn new(arguments: &Arguments, input: Option<&Path>) -> Result<Files, CliError> {
+    /// Their names; fails where one may not be written, two are the same, or an unfinished training stands in the way.
+    fn new(arguments: &Arguments, source: &Source) -> Result<Files, CliError> {
         let model = arguments.output.clone();
-        let inputs: Vec<&Path> = input.into_iter().chain([&*arguments.config]).collect();
+        let mut inputs = source.files();
+        inputs.push(&arguments.config);
+        let named = |ending: &str| match model.extension() {
+            Some(extension) if extension == "safetensors" => model.with_extension(ending),
+            _ => {
+                let mut name = model.file_name().unwrap_or_default().to_owned();
+                name.push(format!(".{ending}"));
+                model.with_file_name(name)
+            }
+        };
         let files = Files {
-            history: arguments
-                .history
-                .clone()
-                .unwrap_or_else(|| model.with_extension("history.h5")),
-            checkpoint: model.with_extension("checkpoint.h5"),
+            history: arguments.history.clone().unwrap_or_else(|| named("history.h5")),
+            checkpoint: named("checkpoint.h5"),
             model,
         };
+        let all = [&files.model, &files.history, &files.checkpoint];
+        for (i, one) in all.iter().enumerate() {
+            let twice = all[i + 1..].iter().any(|other| place(one) == place(other));
+            if twice || inputs.iter().any(|input| place(input) == place(one)) {
+                let output = one.display().to_string();
+                return Err(CliError::SameFile { output });
+            }
+        }
         let replaces = arguments.force || arguments.resume;
         if files.checkpoint.exists() && !replaces {
             let text = format!("{}: a training was interrupted here", files.checkpoint.display());
@@ -431,10 +495,38 @@ impl Files {
                 "{text}: say --resume to go on with it, or --force to begin anew"
             )));
         }
-        output::check(&files.model, replaces, &inputs)?;
-        output::check(&files.history, replaces, &inputs)?;
+        for file in all {
+            output::check(file, replaces, &inputs)?;
+            check_creatable(file)?;
+        }
         Ok(files)
     }
+}
+
+/// The absolute place of a file that need not be there.
+fn place(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    path.canonicalize()
+        .unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()))
+}
+
+/// Settings that principal components have no use for are not taken in silence.
+fn refuse_for_pca(settings: &Settings) -> Result<(), CliError> {
+    for (section, used) in [
+        ("method", &["scale", "lanes", "threads"][..]),
+        ("train", &["method", "seed", "regression_samples"]),
+    ] {
+        let keys = settings.section(section);
+        if let Some(key) = keys.keys().find(|key| !used.contains(&key.as_str())) {
+            let text = format!("`{section}.{key}` does not apply to method pca, whose [{section}] has");
+            return Err(CliError::Config(format!("{text} {}: leave it out", used.join(", "))));
+        }
+    }
+    Ok(())
 }
 
 /// The name of a run in figures: that of its model file without endings.

@@ -124,6 +124,10 @@ fn flow(settings: &Settings) -> Result<FlowLearning, CliError> {
     let part: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
     let hide = settings.number("train.hide", 0.0, part)?;
     let precision = settings.choice("train.precision", &["mixed", "f64"])?;
+    if precision.is_some() && gradient != Gradient::Approximate {
+        let text = "`precision` is for gradient approximate, the others are of double precision: leave it out";
+        return Err(CliError::Usage(text.into()));
+    }
     let start = settings.choice("train.start", &["z0", "previous", "warm", "learned"])?;
     Ok(FlowLearning {
         gradient,

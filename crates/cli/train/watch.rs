@@ -7,7 +7,7 @@ use crate::progress;
 use gfe_encode::train::{Record, TrainError, Trainer};
 use indicatif::ProgressBar;
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,10 +32,11 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins to watch a training over `length` samples; from now on SIGINT, SIGTERM and SIGUSR1 ask it to stop.
+    /// Begins to watch a training over `length` samples; from now on SIGHUP, SIGINT, SIGTERM and SIGUSR1 ask it
+    /// to stop.
     pub fn new(files: &'a Files, identity: &'a Value, length: u64) -> Result<Self, CliError> {
         let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM, SIGUSR1] {
+        for number in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
             signal_hook::flag::register_usize(number, signal.clone(), number as usize)
                 .map_err(|error| CliError::Internal(format!("signal {number} cannot be waited for: {error}")))?;
         }
@@ -129,21 +130,26 @@ impl<'a> Watch<'a> {
         Ok(ExitCode::from(if interrupted { 130 } else { 143 }))
     }
 
-    /// Training failed. Where it diverged a checkpoint that stands is kept, since what came after it led there; else the state
-    /// before the failure is good, and kept if there is anything to keep.
-    pub fn fail(mut self, trainer: &Trainer<'_>, error: TrainError) -> CliError {
+    /// Training failed. Where it diverged the last checkpoint is kept, since what came after it led there; else the state before the
+    /// failure is good, and kept. `rows` has the row of each training sample.
+    pub fn fail(mut self, trainer: &Trainer<'_>, rows: &[usize], mut error: TrainError) -> CliError {
+        if let TrainError::Diverged { samples, .. } = &mut error {
+            samples.iter_mut().for_each(|sample| *sample = rows[*sample]);
+        }
         self.bar.abandon();
-        if matches!(error, TrainError::Diverged { .. }) && self.files.checkpoint.exists() {
+        let path = self.files.checkpoint.display();
+        if !trainer.state().first.is_finite() {
+            // Nothing was trained yet: there is nothing to go on from.
+            if let Err(other) = super::remove_checkpoint(&self.files.checkpoint) {
+                eprintln!("{other}");
+            }
+        } else if matches!(error, TrainError::Diverged { .. }) {
             eprintln!(
-                "{}: the last checkpoint is kept; --resume goes on from it, with another learning_rate or clip_norm if need be",
-                self.files.checkpoint.display()
+                "{path}: the last checkpoint is kept; --resume goes on from it, with another learning_rate or clip_norm"
             );
-        } else if trainer.state().position.seen > 0 {
+        } else {
             match self.checkpoint(trainer).and_then(|()| self.write_history()) {
-                Ok(()) => eprintln!(
-                    "{}: the state before is kept; --resume goes on from it, with another learning_rate or clip_norm if need be",
-                    self.files.checkpoint.display()
-                ),
+                Ok(()) => eprintln!("{path}: the state before is kept; --resume goes on from it"),
                 Err(other) => eprintln!("the state before cannot be kept: {other}"),
             }
         }

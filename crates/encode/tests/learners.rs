@@ -48,7 +48,7 @@ fn encoding() -> Encoding<'static> {
         loss: LossKind::Mse.loss(),
         order: Order::default(),
         rate: Rate::default(),
-        common_z0: None,
+        common_z0: Some(&[0.0; LATENT]),
         solver: Solver::Ptc(Ptc {
             edm_tol: 0.0,
             ..Ptc::default()

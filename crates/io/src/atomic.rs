@@ -36,7 +36,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
 }
 
 /// Fails now rather than after hours where no file can be created beside `path`; clears leftovers as [`write_whole`] does.
-pub(crate) fn check_creatable(path: &Path) -> Result<(), IoError> {
+pub fn check_creatable(path: &Path) -> Result<(), IoError> {
     clear_leftovers(path);
     let temporary = beside(path);
     let created = File::create(&temporary).and_then(|_| fs::remove_file(&temporary));

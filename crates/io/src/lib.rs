@@ -23,7 +23,7 @@ mod reader;
 mod scales;
 mod tables;
 
-pub use atomic::write_whole;
+pub use atomic::{check_creatable, write_whole};
 pub use checkpoint::Checkpoint;
 pub use converted::DataWriter;
 pub use coordinate::Coordinate;

@@ -27,6 +27,8 @@ pub(super) struct AutoDecoder<'a> {
     optimizer: Optimizer,
     /// 1/tau.
     anchor: f64,
+    /// Samples of the last mini-batch and the gradients of their codes.
+    found: Vec<(usize, Vec<f64>)>,
 }
 
 impl<'a> AutoDecoder<'a> {
@@ -37,6 +39,7 @@ impl<'a> AutoDecoder<'a> {
             decoder,
             optimizer,
             anchor,
+            found: Vec::new(),
         }
     }
 }
@@ -86,11 +89,12 @@ impl Learner for AutoDecoder<'_> {
         &mut self,
         values: &[f64],
         batch: &MiniBatch<'_>,
-        visit: Visit,
-        codes: &mut KeptCodes,
+        _visit: Visit,
+        codes: &KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         values_bar.fill(0.0);
+        self.found.clear();
         let admits = |b: usize| {
             let w = batch.w.as_ref().map(|w| w.col_as_slice(b));
             self.loss.admits(batch.y.col_as_slice(b), w).is_ok()
@@ -109,19 +113,20 @@ impl Learner for AutoDecoder<'_> {
             };
             let (value, z_bar) = self.pull_back(values, batch, at, values_bar).map_err(broke_down)?;
             let mean = 1.0 / usable.len() as f64;
-            if !values_bar.iter().all(|g| g.is_finite()) {
-                // The caller stops here: no code may have moved.
-                return Ok(Tally::of_losses(&told, TRAINING_UNITS + 1));
-            }
             values_bar.iter_mut().for_each(|g| *g *= mean);
             for (i, &b) in usable.iter().enumerate() {
                 told[b] = value[i];
                 let pull = z_bar.col_as_slice(i).iter().zip(z.col_as_slice(b));
                 let z_bar: Vec<f64> = pull.map(|(bar, z)| mean * (bar + self.anchor * z)).collect();
-                let code = codes.z.col_as_slice_mut(batch.ids[b]);
-                codes.optimizer.step(batch.ids[b], code, &z_bar, visit.rate);
+                self.found.push((batch.ids[b], z_bar));
             }
         }
         Ok(Tally::of_losses(&told, TRAINING_UNITS + 1))
+    }
+
+    fn commit(&mut self, rate: f64, codes: &mut KeptCodes) {
+        for (id, z_bar) in self.found.drain(..) {
+            codes.optimizer.step(id, codes.z.col_as_slice_mut(id), &z_bar, rate);
+        }
     }
 }

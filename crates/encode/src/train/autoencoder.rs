@@ -146,7 +146,7 @@ impl Learner for Autoencoder<'_> {
         values: &[f64],
         batch: &MiniBatch<'_>,
         _visit: Visit,
-        _codes: &mut KeptCodes,
+        _codes: &KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         values_bar.fill(0.0);

@@ -92,6 +92,9 @@ impl FlowLearning {
             Gradient::Adjoint { .. } if self.hidden.is_some() => pair(
                 "gradient adjoint is that of the loss that the flow lowers, so that no value can be hidden from it: take solver ptc and gradient implicit",
             ),
+            _ if self.start == FlowStart::Learned && how.common_z0.is_none() => {
+                pair("start learned begins at one z0 for all samples: take z0 zeros, or fill=C")
+            }
             _ if self.start == FlowStart::Warm && !to_minimum => pair(
                 "start warm begins at the last code with the horizon tied to z0, which is for ptc: take start previous",
             ),
@@ -115,6 +118,8 @@ pub(super) struct Flow<'a> {
     learning: FlowLearning,
     decoder: &'a dyn Decoder,
     latent: usize,
+    /// Samples and codes of the last mini-batch, where codes are kept.
+    found: Vec<(usize, Vec<f64>)>,
 }
 
 impl<'a> Flow<'a> {
@@ -124,6 +129,7 @@ impl<'a> Flow<'a> {
             learning,
             latent: decoder.shape().latent,
             decoder,
+            found: Vec::new(),
         }
     }
 
@@ -231,7 +237,11 @@ impl Learner for Flow<'_> {
             FlowStart::Previous | FlowStart::Warm => samples,
             FlowStart::Z0 | FlowStart::Learned => 0,
         };
-        init(self.decoder, seed, &mut values[..self.decoder.shape().params])?;
+        let (params, shared) = values.split_at_mut(self.decoder.shape().params);
+        init(self.decoder, seed, params)?;
+        if let Some(z0) = self.how.common_z0.filter(|_| !shared.is_empty()) {
+            shared.copy_from_slice(z0);
+        }
         Ok(KeptCodes {
             z: Mat::full(self.latent, kept, f64::NAN),
             optimizer: OptimizerState::new(Optimizer::RMSPROP, 0, 0),
@@ -243,7 +253,7 @@ impl Learner for Flow<'_> {
         values: &[f64],
         batch: &MiniBatch<'_>,
         visit: Visit,
-        codes: &mut KeptCodes,
+        codes: &KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError> {
         let (params, shared) = values.split_at(self.decoder.shape().params);
@@ -275,16 +285,23 @@ impl Learner for Flow<'_> {
             tally.evaluations += usable.len() as u64;
         }
         shared_bar.fill(0.0);
+        self.found.clear();
         for &b in &usable {
             let z0_bar = found.z0_bar.col_as_slice(b);
             shared_bar.iter_mut().zip(z0_bar).for_each(|(sum, bar)| *sum += bar);
             if codes.z.ncols() > 0 {
-                let last = codes.z.col_as_slice_mut(batch.ids[b]);
-                last.copy_from_slice(found.encoded.z.col_as_slice(b));
+                self.found
+                    .push((batch.ids[b], found.encoded.z.col_as_slice(b).to_vec()));
             }
         }
         let mean = 1.0 / usable.len().max(1) as f64;
         values_bar.iter_mut().for_each(|g| *g *= mean);
         Ok(tally)
+    }
+
+    fn commit(&mut self, _rate: f64, codes: &mut KeptCodes) {
+        for (id, z) in self.found.drain(..) {
+            codes.z.col_as_slice_mut(id).copy_from_slice(&z);
+        }
     }
 }

@@ -20,8 +20,6 @@ pub struct KeptCodes {
 pub(super) struct Visit {
     /// Epochs finished.
     pub(super) epoch: u32,
-    /// Factor of the learning rate.
-    pub(super) rate: f64,
 }
 
 /// A way to find codes of samples, and the gradient of their loss.
@@ -30,15 +28,18 @@ pub(super) trait Learner {
     fn len(&self) -> usize;
     /// Initial values, and codes for so many samples.
     fn init(&self, seed: u64, samples: usize, values: &mut [f64]) -> Result<KeptCodes, DecodeError>;
-    /// Sets `values_bar` to the mean gradient over the usable samples of the mini-batch, 0 without any.
+    /// Sets `values_bar` to the mean gradient over the usable samples of the mini-batch, 0 without any, and remembers what
+    /// becomes of their codes until [`Learner::commit`].
     fn gradient(
         &mut self,
         values: &[f64],
         batch: &MiniBatch<'_>,
         visit: Visit,
-        codes: &mut KeptCodes,
+        codes: &KeptCodes,
         values_bar: &mut [f64],
     ) -> Result<Tally, TrainError>;
+    /// The last gradient stands: what is kept of its samples changes, by a factor `rate` of the learning rate.
+    fn commit(&mut self, _rate: f64, _codes: &mut KeptCodes) {}
 }
 
 /// Work of a forward pass and the parameter gradient that follows, in units of a pass: the pass, the pull-back through the

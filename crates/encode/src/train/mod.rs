@@ -210,7 +210,7 @@ fn of(samples: &[usize]) -> String {
         return String::new();
     }
     let all: Vec<String> = samples.iter().map(usize::to_string).collect();
-    format!(" (training samples {})", all.join(", "))
+    format!(" (samples {})", all.join(", "))
 }
 
 impl<'a> Training<'a> {

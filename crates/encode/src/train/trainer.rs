@@ -9,8 +9,9 @@ use super::{Every, Length, OptimizerState, Tally, TrainError, Training, Trouble,
 use crate::Samples;
 use gfe_model::Loss;
 
-/// An epoch whose mean loss is so many times the lowest so far has diverged.
-const BLOWN_UP: f64 = 10.0;
+/// An epoch whose mean loss lies so many times its scale above the lowest so far has diverged. The scale is the lowest itself, or
+/// what the loss has fallen since the first epoch, whichever is larger: a loss may be negative, or fall by many powers of ten.
+const BLOWN_UP: f64 = 9.0;
 
 /// Everything that changes while a decoder is trained.
 #[derive(Clone, Debug)]
@@ -29,8 +30,12 @@ pub struct State {
     pub grad_norms: f64,
     /// Mini-batches since the last record.
     pub steps: u64,
-    /// The lowest mean loss of an epoch so far; infinite before the first.
+    /// The mean loss of the first mini-batch; infinite before its end.
+    pub first: f64,
+    /// The lowest mean loss of an epoch so far, or that of the first mini-batch; infinite before it.
     pub lowest: f64,
+    /// The factor of the learning rate in the last mini-batch.
+    pub rate: f64,
     /// The values with the lowest validation loss so far, kept where training may stop early.
     pub best: Option<Best>,
 }
@@ -130,7 +135,9 @@ impl<'a> Trainer<'a> {
             tally: Tally::default(),
             grad_norms: 0.0,
             steps: 0,
+            first: f64::INFINITY,
             lowest: f64::INFINITY,
+            rate: 0.0,
             best: None,
         };
         Ok(Trainer {
@@ -230,12 +237,12 @@ impl<'a> Trainer<'a> {
         let ids = &ids[..ids.len().min(left)];
         let rate = self.rate();
         let gathered = MiniBatch::new(self.training, ids);
-        let visit = Visit { epoch, rate };
+        let visit = Visit { epoch };
         let state = &mut self.state;
         let bar = &mut self.values_bar;
         let tally = self
             .learner
-            .gradient(&state.values, &gathered, visit, &mut state.codes, bar)?;
+            .gradient(&state.values, &gathered, visit, &state.codes, bar)?;
         let grad_norm = bar.iter().map(|g| g * g).sum::<f64>().sqrt();
         let trouble = |trouble| {
             let mut rows = ids.to_vec();
@@ -251,7 +258,7 @@ impl<'a> Trainer<'a> {
             return Err(trouble(Trouble::Gradient));
         }
         // Samples that no decoder could encode say nothing of this one.
-        let lost = tally.usable == 0 && (state.lowest.is_finite() || state.tally.usable > 0);
+        let lost = tally.usable == 0 && state.first.is_finite();
         if lost && admits_any(self.how.encoding.loss, &gathered) {
             return Err(trouble(Trouble::Codes));
         }
@@ -260,7 +267,12 @@ impl<'a> Trainer<'a> {
                 bar.iter_mut().for_each(|g| *g *= most / grad_norm);
             }
             state.optimizer.step(0, &mut state.values, bar, rate);
+            self.learner.commit(rate, &mut state.codes);
+            if !state.first.is_finite() {
+                (state.first, state.lowest) = (tally.loss(), tally.loss());
+            }
         }
+        state.rate = rate;
         state.tally.add(&tally);
         state.grad_norms += grad_norm;
         state.steps += 1;
@@ -296,13 +308,15 @@ impl<'a> Trainer<'a> {
             return Err(TrainError::NothingUsable { epoch, samples });
         }
         let over = seen >= self.length();
-        if batch == 0 && tally.loss() > BLOWN_UP * self.state.lowest {
+        let State { first, lowest, .. } = self.state;
+        let scale = lowest.abs().max(first - lowest);
+        if batch == 0 && lowest.is_finite() && tally.loss() - lowest > BLOWN_UP * scale {
             return Err(TrainError::Diverged {
                 epoch,
                 batch: self.batches(),
                 trouble: Trouble::Loss {
                     found: tally.loss(),
-                    lowest: self.state.lowest,
+                    lowest,
                 },
                 samples: Vec::new(),
             });
@@ -323,7 +337,7 @@ impl<'a> Trainer<'a> {
             seen,
             training: tally,
             grad_norm: self.state.grad_norms / self.state.steps.max(1) as f64,
-            learning_rate: self.rate() * self.how.optimizer.learning_rate(),
+            learning_rate: self.state.rate * self.how.optimizer.learning_rate(),
             validation,
         };
         let state = &mut self.state;
@@ -348,7 +362,7 @@ impl<'a> Trainer<'a> {
     /// Keeps the values if their validation loss is the lowest, and ends training after `patience` validations without one.
     fn look_for_improvement(&mut self, loss: f64, patience: u32) {
         let state = &mut self.state;
-        if state.best.as_ref().is_none_or(|best| loss < best.loss) {
+        if loss.is_finite() && state.best.as_ref().is_none_or(|best| loss < best.loss) {
             state.best = Some(Best {
                 loss,
                 seen: state.position.seen,
