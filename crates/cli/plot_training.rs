@@ -140,7 +140,7 @@ fn points_of(table: &HistoryTable, x: &str, y: &str) -> Vec<(f64, f64)> {
         return Vec::new();
     };
     let pairs = x.values.to_reals().into_iter().zip(y.values.to_reals());
-    let points: Vec<_> = pairs.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    let points: Vec<_> = pairs.filter(|(x, y)| x.abs() < DRAWN && y.abs() < DRAWN).collect();
     let stride = points.len().div_ceil(POINTS).max(1);
     let last = points.len().saturating_sub(1);
     let kept = points
