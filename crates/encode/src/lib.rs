@@ -12,6 +12,7 @@ mod gradient_flow;
 mod measure;
 mod origin;
 mod rate;
+mod reduced;
 mod solver;
 mod start;
 mod starts;
@@ -25,6 +26,7 @@ pub use encoder::{Block, Encoded, Encoding, Order, Record, Samples, Trace, Trace
 pub use gradient_flow::GradientFlow;
 pub use origin::Origin;
 pub use rate::Rate;
+pub use reduced::encode_reduced;
 pub use solver::{Amd, ErrorControl, Ptc, Solver, Steps};
 pub use start::Start;
 pub use starts::Begin;
