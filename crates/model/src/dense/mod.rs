@@ -23,7 +23,7 @@ use crate::{
 };
 use faer::prelude::IntoConst;
 use layer::{Layer, affine, product, scale};
-use packed::{Store, weight};
+use packed::Store;
 
 /// Columns that a product treats at a time: bounds scratch, and is wide enough that packing the weights once per block
 /// costs little beside the product.
@@ -168,7 +168,7 @@ impl Decoder for Dense {
     ) -> Result<(), DecodeError> {
         let last = self.layers.len() - 1;
         let copies = self.store.copies(at);
-        let columns = copies.double(at.params, &self.layers);
+        let weights = copies.double(at.params, &self.layers);
         for (index, &layer) in self.layers[..last].iter().enumerate() {
             let (below, own) = tape.as_mut().split_at_row_mut(layer.tape);
             let mut own = own.subrows_mut(0, 3 * layer.outputs);
@@ -180,7 +180,7 @@ impl Decoder for Dense {
                 },
             );
             let a = own.as_mut().subrows_mut(0, layer.outputs);
-            affine(a, weight(columns, layer), input, layer.bias(at.params));
+            affine(a, weights.weight(layer), input, layer.bias(at.params));
             activate(self.config.activation, layer.outputs, own);
         }
         let layer = self.layers[last];
@@ -191,7 +191,7 @@ impl Decoder for Dense {
                 tape: tape.into_const(),
             },
         );
-        affine(x, weight(columns, layer), input, layer.bias(at.params));
+        affine(x, weights.weight(layer), input, layer.bias(at.params));
         Ok(())
     }
 

@@ -5,8 +5,9 @@
 //! Clones of a decoder share what is kept: the workers of one encoding, and the trainer.
 
 use super::layer::Layer;
-use crate::At;
+use crate::{At, Cols};
 use faer::MatRef;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Rows and columns of W copied at a time: both ends of the copy stay in cache.
@@ -31,8 +32,29 @@ pub(super) struct Copies {
     version: u64,
     double: OnceLock<Vec<f64>>,
     single: OnceLock<Option<Single>>,
+    /// Whether there was a product in double precision.
+    used: AtomicBool,
     /// Memory of the copies made before.
     spare: Mutex<Spare>,
+}
+
+/// The weights in double precision.
+#[derive(Clone, Copy)]
+pub(super) enum Double<'a> {
+    /// Every W by rows.
+    Rows(&'a [f64]),
+    /// Every W by columns.
+    Columns(&'a [f64]),
+}
+
+impl<'a> Double<'a> {
+    /// W of `layer`, `[outputs, inputs]`.
+    pub fn weight(self, layer: Layer) -> Cols<'a> {
+        match self {
+            Double::Rows(params) => layer.transposed(params).transpose(),
+            Double::Columns(columns) => weight(columns, layer),
+        }
+    }
 }
 
 /// Memory for copies.
@@ -62,6 +84,7 @@ impl Store {
                     version: at.version,
                     double: OnceLock::new(),
                     single: OnceLock::new(),
+                    used: AtomicBool::new(false),
                     spare: Mutex::new(spare.unwrap_or_default()),
                 });
                 *kept = Some(Arc::clone(&copies));
@@ -90,10 +113,14 @@ impl std::fmt::Debug for Store {
 }
 
 impl Copies {
-    /// The weights with every W by columns, at the place that it has in `params`.
-    pub fn double(&self, params: &[f64], layers: &[Layer]) -> &[f64] {
+    /// The weights to multiply with: by columns, or as they are for the first product, which a copy would cost more than it
+    /// saves. The bits of a product do not depend on it.
+    pub fn double<'a>(&'a self, params: &'a [f64], layers: &[Layer]) -> Double<'a> {
+        if !self.used.swap(true, Ordering::Relaxed) {
+            return Double::Rows(params);
+        }
         let copy = || by_columns(params, layers, std::mem::take(&mut self.memory().double));
-        self.double.get_or_init(copy)
+        Double::Columns(self.double.get_or_init(copy))
     }
 
     /// The weights in single precision; `None` where that has too small a range.
@@ -148,7 +175,7 @@ impl Single {
 }
 
 /// W of `layer`, `[outputs, inputs]`, in weights by columns.
-pub(super) fn weight<T>(columns: &[T], layer: Layer) -> MatRef<'_, T> {
+fn weight<T>(columns: &[T], layer: Layer) -> MatRef<'_, T> {
     let len = layer.outputs * layer.inputs;
     MatRef::from_column_major_slice(&columns[layer.weight..][..len], layer.outputs, layer.inputs)
 }

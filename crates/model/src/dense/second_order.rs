@@ -4,7 +4,6 @@
 //! delta_i = s_i * u and delta_dot_i = s'_i * a_dot_i * u + s_i * u_dot, where s' is the activation's second derivative.
 
 use super::layer::{add_product, product, scale};
-use super::packed::weight;
 use super::train::add_lanes;
 use super::{BLOCK, Dense};
 use crate::columns::{batch, batch_mut, blocks, column, column_mut, cut, lanes_of};
@@ -84,11 +83,11 @@ impl Dense {
         } = Parts::new(self, lanes, scratch);
         let last = self.layers.len() - 1;
         let copies = self.store.copies(taped.at);
-        let columns = copies.double(taped.at.params, &self.layers);
+        let weights = copies.double(taped.at.params, &self.layers);
         for (index, &layer) in self.layers[..last].iter().enumerate() {
             let (below, own) = a_dot.split_at_mut(layer.tape / 3 * lanes);
             let input = self.input_dot(index, taped, seeds.z_dot, below, h_dot);
-            product(batch_mut(own, layer.outputs, lanes), weight(columns, layer), input);
+            product(batch_mut(own, layer.outputs, lanes), weights.weight(layer), input);
         }
         for index in (0..=last).rev() {
             let layer = self.layers[index];

@@ -1,7 +1,6 @@
 //! Jacobian-vector products.
 
 use super::layer::{product, scale};
-use super::packed::weight;
 use super::{BLOCK, Dense};
 use crate::columns::{batch, batch_mut, blocks, cut};
 use crate::{Cols, ColsMut, DecodeError, Tangent, Taped};
@@ -28,10 +27,10 @@ impl Tangent for Dense {
                 };
                 if index == last {
                     let x_dot = x_dot.as_mut().subcols_mut(block.start, columns);
-                    product(x_dot, weight(weights, layer), h_dot);
+                    product(x_dot, weights.weight(layer), h_dot);
                 } else {
                     let mut a_dot = batch_mut(here, layer.outputs, columns);
-                    product(a_dot.as_mut(), weight(weights, layer), h_dot);
+                    product(a_dot.as_mut(), weights.weight(layer), h_dot);
                     scale(a_dot, layer.slope(taped.tape), |c| (block.start + c) / directions);
                 }
                 std::mem::swap(&mut below, &mut here);
