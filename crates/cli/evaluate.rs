@@ -170,6 +170,8 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
         });
         told["encoder"] = found.encoder.as_ref().map_or(Value::Null, of);
         told["hybrid"] = found.hybrid.as_ref().map_or(Value::Null, of);
+        told["encoder_held_out"] = found.encoder_held_out.as_ref().map_or(Value::Null, of);
+        told["hybrid_held_out"] = found.hybrid_held_out.as_ref().map_or(Value::Null, of);
         told["seconds"] = json!(seconds);
         output::say(&told.to_string())?;
         return Ok(outcome(found));
@@ -195,6 +197,10 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
     if let (Some(encoder), Some(hybrid)) = (&found.encoder, &found.hybrid) {
         line("by the encoder network", encoder);
         line("by the flow from its codes", hybrid);
+        if let (Some(encoder), Some(hybrid)) = (&found.encoder_held_out, &found.hybrid_held_out) {
+            line("on values held out, by the encoder network", encoder);
+            line("on values held out, by the flow from its codes", hybrid);
+        }
     }
     Ok(outcome(found))
 }

@@ -56,6 +56,8 @@ const LOSSES: [(&str, &str, f64, bool); 3] = [
     ("validation_loss", "validation", 2.5, false),
     ("held_out_loss", "held-out values", 1.5, true),
 ];
+/// Numbers beyond it, and NaN, are not drawn: an axis could not be divided.
+const DRAWN: f64 = 1e100;
 /// A curve of more points is drawn with every second, third, ... of them.
 const POINTS: usize = 4000;
 /// One loss of one run.

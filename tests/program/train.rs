@@ -203,6 +203,34 @@ fn an_evaluation_is_the_mean_of_an_encoding() {
     assert!(unseen.as_f64() > seen.as_f64(), "{told}");
 }
 
+/// The cost that is promised for the decoder of the method's authors, at their size of a mini-batch.
+#[test]
+fn a_training_image_costs_at_most_180_forward_passes() {
+    let folder = Folder::default();
+    let run = std::fs::read_to_string(text("benches/training/steady.toml")).expect("it is there");
+    let run = folder.write(
+        "run.toml",
+        &run.replace("validation_rows = \"50000..50300\"", "validation = 8"),
+    );
+    let digits = format!("data.input={}", text("tests/data/mnist_test_200.h5"));
+    let told = works(&[
+        "train",
+        &run,
+        "-o",
+        &folder.path("model"),
+        "--json",
+        "--set",
+        &digits,
+        "--set",
+        "data.rows=0..200",
+        "--set",
+        "epochs=2",
+    ]);
+    let told = json(&told);
+    let units = told["units"].as_f64().expect("a number");
+    assert!(units > 20.0 && units <= 180.0, "{told}");
+}
+
 #[test]
 fn principal_components_are_those_of_numpy() {
     let folder = Folder::default();

@@ -162,6 +162,54 @@ fn block(samples: Samples<'_>, rows: &[usize], what: HeldOut, first: usize) -> B
     }
 }
 
+/// Samples without some of their values, and with the others alone.
+pub(crate) struct Masked {
+    /// Weights of the values that are seen, `[D, samples]`.
+    pub(crate) seen: Mat<f64>,
+    /// Weights of the others.
+    pub(crate) unseen: Mat<f64>,
+}
+
+impl Masked {
+    pub(crate) fn new(samples: Samples<'_>, rows: &[usize], what: HeldOut) -> Masked {
+        let (values, count) = (samples.data.y.nrows(), samples.data.y.ncols());
+        let all = samples
+            .data
+            .w
+            .map_or_else(|| Mat::full(values, count, 1.0), |w| w.to_owned());
+        let (mut seen, mut unseen) = (all.clone(), all);
+        let mut is_seen = vec![false; values];
+        for b in 0..count {
+            seen_values(
+                what.fraction,
+                what.seed,
+                rows[b],
+                Some(seen.col_as_slice(b)),
+                &mut is_seen,
+            );
+            for i in 0..values {
+                let other = if is_seen[i] { &mut unseen } else { &mut seen };
+                other[(i, b)] = 0.0;
+            }
+        }
+        Masked { seen, unseen }
+    }
+
+    /// The samples with the weights of what is seen, or of what is not.
+    pub(crate) fn part<'s>(&'s self, samples: Samples<'s>, seen: bool) -> Samples<'s> {
+        let mut part = samples;
+        part.data.w = Some(if seen { self.seen.as_ref() } else { self.unseen.as_ref() });
+        part
+    }
+
+    /// The mean over values in place of the mean over all D of them, of a loss of sample `b` on values not seen.
+    pub(crate) fn mean(&self, loss: f64, b: usize) -> f64 {
+        let unseen = self.unseen.col_as_slice(b);
+        let count = unseen.iter().filter(|w| **w != 0.0).count();
+        loss * unseen.len() as f64 / count as f64
+    }
+}
+
 /// The losses on the values seen and on the others of each usable sample of a block, in their order; `w` `[D, samples]`
 /// are the weights before some were taken away.
 fn losses(

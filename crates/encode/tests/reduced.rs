@@ -142,7 +142,7 @@ fn what_fails_in_single_precision_is_encoded_again_in_double_precision() {
         };
         let double = encode(&how, params, samples).expect("it never breaks down");
         let single = codes_of(&how, params, samples);
-        let both = encode_reduced(&how, params, samples).expect("it never breaks down");
+        let both = encode_reduced(&how, params, samples, None).expect("it never breaks down");
         let mut again = 0;
         for b in 0..SAMPLES {
             let succeeded = single.records[b].status.is_success();

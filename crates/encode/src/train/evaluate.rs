@@ -4,7 +4,7 @@ use super::autoencoder::{encoder_codes, losses_at};
 use super::learner::broke_down;
 use super::{Tally, TrainError};
 use crate::encoder::{Encoded, Encoding, Samples, encode};
-use crate::held_out::{HeldOut, HeldOutLoss, held_out};
+use crate::held_out::{HeldOut, HeldOutLoss, Masked, held_out};
 use faer::{Mat, MatRef};
 use gfe_model::{Cols, Decoder, Loss, Targets};
 
@@ -37,6 +37,10 @@ pub struct Evaluation {
     pub encoder: Option<Tally>,
     /// By the flow with the encoder network's codes as z0.
     pub hybrid: Option<Tally>,
+    /// On values that the encoder network did not see, which count as 0 for it, by its codes.
+    pub encoder_held_out: Option<Tally>,
+    /// On the same values, by the flow on the seen ones from these codes.
+    pub hybrid_held_out: Option<Tally>,
 }
 
 /// Encodes samples under the weights `params` `[P]`; `rows` has the row of each, by which values are held out. None where `stop`
@@ -85,6 +89,12 @@ pub fn evaluate(
             let given = Samples { z0: z.as_ref(), ..some };
             let hybrid = Tally::of(&encode(&how, params, given)?);
             told.hybrid.get_or_insert_default().add(&hybrid);
+            if let Some(hidden) = what.held_out {
+                let masked = Masked::new(some, &rows[first..first + width], hidden);
+                let (own, from_it) = what.encoder_held_out((&how, params), (encoder, phi), some, &masked)?;
+                told.encoder_held_out.get_or_insert_default().add(&own);
+                told.hybrid_held_out.get_or_insert_default().add(&from_it);
+            }
         }
     }
     Ok(Some(told))
@@ -94,6 +104,34 @@ pub fn evaluate(
 const ENCODER_UNITS: u64 = 2;
 
 impl Evaluated<'_> {
+    /// Losses on values not seen, by an encoder network's codes of the seen ones and by the flow from there.
+    fn encoder_held_out(
+        &self,
+        (how, params): (&Encoding<'_>, &[f64]),
+        (encoder, phi): (&dyn Decoder, &[f64]),
+        samples: Samples<'_>,
+        masked: &Masked,
+    ) -> Result<(Tally, Tally), TrainError> {
+        let (seen, unseen) = (masked.part(samples, true), masked.part(samples, false));
+        let z = encoder_codes(encoder, phi, seen.data).map_err(broke_down)?;
+        let losses = |z: Cols<'_>| -> Result<Vec<f64>, TrainError> {
+            let values = losses_at(self.decoder, how.loss, params, unseen, z).map_err(broke_down)?;
+            Ok(values
+                .iter()
+                .enumerate()
+                .map(|(b, value)| masked.mean(*value, b))
+                .collect())
+        };
+        let own = Tally::of_losses(&losses(z.as_ref())?, ENCODER_UNITS);
+        let from = Samples { z0: z.as_ref(), ..seen };
+        let encoded = encode(how, params, from)?;
+        let values = losses(encoded.z.as_ref())?;
+        let mut hybrid = Tally::of(&encoded);
+        let good = || values.iter().filter(|value| value.is_finite());
+        (hybrid.usable, hybrid.sum) = (good().count(), good().sum());
+        Ok((own, hybrid))
+    }
+
     /// What encodings came to, by the score.
     fn tally(&self, encoded: &Encoded, params: &[f64], samples: Samples<'_>) -> Result<Tally, TrainError> {
         let mut tally = Tally::of(encoded);

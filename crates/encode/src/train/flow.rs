@@ -9,7 +9,7 @@ use super::{Optimizer, OptimizerState, Tally, TrainError};
 use crate::encoder::{Encoded, Encoding, Samples, encode_from};
 use crate::held_out::{HeldOut, seen_values};
 use crate::pass;
-use crate::solver::Solver;
+use crate::reduced::encode_reduced;
 use faer::Mat;
 use gfe_model::{Cols, DecodeError, Decoder};
 
@@ -174,7 +174,11 @@ impl<'a> Flow<'a> {
                 (encoded, losses)
             }
             Gradient::Approximate => {
-                let encoded = encode_from(how, params, seen, start)?;
+                let encoded = if self.learning.mixed {
+                    encode_reduced(how, params, seen, start)?
+                } else {
+                    encode_from(how, params, seen, start)?
+                };
                 let losses: Vec<f64> = encoded.records.iter().map(|record| record.loss).collect();
                 let usable = finite(losses.iter().copied());
                 let at = pass::Codes {
@@ -260,9 +264,6 @@ impl Learner for Flow<'_> {
         let (params_bar, shared_bar) = values_bar.split_at_mut(params.len());
         let (z0, start) = self.starts(shared, batch, codes);
         let mut how = self.how;
-        if let Solver::Ptc(ptc) = &mut how.solver {
-            ptc.reduced = self.learning.mixed && self.learning.gradient == Gradient::Approximate;
-        }
         how.common_z0 = match self.learning.start {
             FlowStart::Z0 => how.common_z0,
             FlowStart::Learned => Some(shared),

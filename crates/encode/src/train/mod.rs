@@ -225,7 +225,9 @@ impl<'a> Training<'a> {
         how.max_steps = self.visit_steps.unwrap_or(how.max_steps);
         let anchor = self.encoding.anchor();
         Ok(match self.learning {
-            Learning::Flow(learning) => {
+            Learning::Flow(mut learning) => {
+                // What a visit leaves unfinished has not failed, and is not to be done again in double precision.
+                learning.mixed &= self.visit_steps.is_none();
                 learning.check(&how)?;
                 Box::new(Flow::new(how, learning, decoder))
             }
