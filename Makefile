@@ -65,7 +65,7 @@ train-cost: setup ## Measure the CPU time of a training image against PyTorch, i
 	cargo build --release
 	@[ -e target/datasets/mnist-train.h5 ] || datasets/fetch.sh mnist
 	benches/peers/setup.sh
-	target/peers/venv/bin/python benches/peers/train_torch.py
+	target/peers/python benches/peers/train_torch.py
 
 solvers: setup ## Print the table of solvers: what each costs and reaches on 40 digits
 	cargo build --release

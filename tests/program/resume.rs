@@ -128,7 +128,7 @@ fn a_training_struck_at_any_call_that_writes_goes_on_to_the_same_bytes() {
         &mut check,
     );
     // Two mini-batches and the end, each a checkpoint of open, write, fsync, rename, fsync; then model, history, removal.
-    assert!(calls >= 3 * 5 + 2 * 5 + 1, "{calls}");
+    assert!(calls > 3 * 5 + 2 * 5, "{calls}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct HeldOutLoss {
     pub succeeded: usize,
     /// Those with a finite code and with values not seen that the loss admits, which count in the losses.
     pub usable: usize,
-    /// Work of the encodings in units of one forward pass, see [`Work::units`].
+    /// Work of the encodings in units of one forward pass, see [`gfe_ode::Work::units`].
     pub units: u64,
 }
 

@@ -71,12 +71,12 @@ pub struct Best {
 }
 
 /// What a call of [`Trainer::advance`] did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// A mini-batch.
     Batch,
     /// The end of an epoch or the time for a validation: the record of what happened since the last.
-    Record(Record),
+    Record(Box<Record>),
     /// Nothing: it was told to stop.
     Stopped,
     /// Nothing: training is over, and the values are final.
@@ -356,7 +356,7 @@ impl<'a> Trainer<'a> {
         {
             state.values.clone_from(&best.values);
         }
-        Ok(Event::Record(record))
+        Ok(Event::Record(Box::new(record)))
     }
 
     /// Keeps the values if their validation loss is the lowest, and ends training after `patience` validations without one.
