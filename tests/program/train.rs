@@ -231,6 +231,29 @@ fn a_training_image_costs_at_most_180_forward_passes() {
     assert!(units > 20.0 && units <= 180.0, "{told}");
 }
 
+/// Losses that fall below 0 are no sign of divergence.
+#[test]
+fn counts_are_trained_on_below_a_loss_of_zero() {
+    let folder = Folder::default();
+    let counts = folder.path("counts.h5");
+    let file = hdf5::File::create(&counts).expect("a file can be made");
+    let values = ndarray::Array2::from_shape_fn((200, 12), |(b, i)| (6.0 + 5.0 * (b as f64 + i as f64).sin()).round());
+    file.new_dataset_builder()
+        .with_data(&values)
+        .create("counts")
+        .expect("it can be written");
+    drop(file);
+    let decoder = "[decoder]\nlatent = 2\nlayers = [16, 12]\nactivation = \"elu\"\noutput = \"log_rates\"\n";
+    let data = format!(
+        "[data]\ninput = \"{counts}:/counts\"\n[train]\noptimizer = \"adam\"\nlearning_rate = 1e-2\nepochs = 8\n"
+    );
+    let run = folder.write("run.toml", &format!("{decoder}{data}"));
+    let told = works(&["train", &run, "-o", &folder.path("model"), "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).expect("it is JSON");
+    assert!(told["loss"].as_f64().expect("a number") < -3.0, "{told}");
+    assert!(std::path::Path::new(&folder.path("model.history.h5")).exists());
+}
+
 #[test]
 fn principal_components_are_those_of_numpy() {
     let folder = Folder::default();

@@ -1,13 +1,17 @@
 //! Trainings that are killed, stopped or fail, and go on to the same bits.
+//!
+//! A program of its own: processes that it starts at every moment would hold, for an instant, the locks of files that other
+//! tests write.
 
-#[path = "../faults/mod.rs"]
 mod faults;
+#[path = "program/support.rs"]
+mod support;
 
-use crate::{Folder, fails, gfe, text, works};
 use faults::{Call, Fault, everywhere};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::{Folder, fails, gfe, text, works};
 
 /// A training in a folder of its own, with a checkpoint after every mini-batch.
 struct Run {
@@ -244,29 +248,6 @@ fn a_training_begun_anew_has_nothing_of_the_one_before() {
     let mut child = run.command_with(&["--set", "learning_rate=3e-3"], "--resume");
     assert!(child.wait().expect("it ends").success());
     assert!(std::fs::read(run.model()).expect("the model is there") == expected);
-}
-
-/// Losses that fall below 0 are no sign of divergence.
-#[test]
-fn counts_are_trained_on_below_a_loss_of_zero() {
-    let folder = Folder::default();
-    let counts = folder.path("counts.h5");
-    let file = hdf5::File::create(&counts).expect("a file can be made");
-    let values = ndarray::Array2::from_shape_fn((200, 12), |(b, i)| (6.0 + 5.0 * (b as f64 + i as f64).sin()).round());
-    file.new_dataset_builder()
-        .with_data(&values)
-        .create("counts")
-        .expect("it can be written");
-    drop(file);
-    let decoder = "[decoder]\nlatent = 2\nlayers = [16, 12]\nactivation = \"elu\"\noutput = \"log_rates\"\n";
-    let data = format!(
-        "[data]\ninput = \"{counts}:/counts\"\n[train]\noptimizer = \"adam\"\nlearning_rate = 1e-2\nepochs = 8\n"
-    );
-    let run = folder.write("run.toml", &format!("{decoder}{data}"));
-    let told = works(&["train", &run, "-o", &folder.path("model"), "--json"]);
-    let told: serde_json::Value = serde_json::from_str(&told).expect("it is JSON");
-    assert!(told["loss"].as_f64().expect("a number") < -3.0, "{told}");
-    assert!(Path::new(&folder.path("model.history.h5")).exists());
 }
 
 #[test]
