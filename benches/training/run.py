@@ -189,7 +189,7 @@ def sets_for(n, run_file):
         return ()
     if run_file.partition("/")[0] in BASELINES:
         # Long after the validation loss has stopped improving at a good learning rate; the table marks whom it cuts.
-        return (f"validate_samples={max(4000, 4 * n)}", f"epochs={max(100, 200_000 // n)}")
+        return (f"validate_samples={max(4000, 4 * n)}", f"epochs={max(200, 400_000 // n)}")
     return ("epochs=16",) if n >= 1000 else (f"epochs={24000 // n}", f"validate_every={max(1, 500 // n)}")
 
 
