@@ -2,32 +2,35 @@
 
 mod checkpoint;
 mod decoder;
+mod files;
+mod finish;
 mod history;
 mod plan;
 mod watch;
 
 use crate::encode::{scale, text_of};
-use crate::encoder_network::{EncoderNetwork, mirrored};
+use crate::encoder_network::mirrored;
 use crate::error::CliError;
 use crate::flags::MethodFlags;
 use crate::input::Input;
 use crate::known::Known;
 use crate::method::Method;
-use crate::model::{Architecture, LEARNED_Z0, tensors};
-use crate::output;
+use crate::model::Architecture;
 use crate::samples::{Set, Source, held_out};
 use crate::settings::Settings;
 use clap::Args;
 use faer::{Mat, MatRef};
-use gfe_encode::train::{Event, FlowStart, Learning, Linear, Trainer, Training, Validation};
-use gfe_encode::{Encoding, HeldOut, WarmStart, encode};
-use gfe_io::{ModelFile, StoredTensor, check_creatable};
+use files::Files;
+use finish::Done;
+use gfe_encode::train::{Event, Learning, Linear, Trainer, Training, Validation};
+use gfe_encode::{Encoding, HeldOut};
+use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
 use gfe_model::{LossKind, Targets};
 use history::Rows;
 use plan::{Kind, Plan};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use watch::Watch;
@@ -70,13 +73,6 @@ struct Job {
     source: Source,
     held_out: Option<HeldOut>,
     files: Files,
-}
-
-/// The files that a training writes.
-struct Files {
-    model: PathBuf,
-    history: PathBuf,
-    checkpoint: PathBuf,
 }
 
 /// Runs the command.
@@ -123,26 +119,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
 struct Sets {
     training: Set,
     validation: Option<Set>,
-}
-
-/// A training that is done.
-struct Done {
-    params: Vec<f64>,
-    /// What was trained beside them.
-    others: Vec<f64>,
-    rows: Rows,
-    /// Where patience chose: the validation loss, and the images seen then.
-    best: Option<(f64, u64)>,
-    seconds: f64,
-    seen: u64,
-}
-
-impl Done {
-    /// Of the weights taken.
-    fn validation_loss(&self) -> Option<f64> {
-        self.best
-            .map_or_else(|| self.rows.last("validation_loss"), |(loss, _)| Some(loss))
-    }
 }
 
 enum Outcome {
@@ -364,154 +340,6 @@ impl Job {
             held_out: self.held_out,
         }
     }
-
-    /// Writes the model file and the history, takes the checkpoint away, and tells.
-    fn finish(&self, sets: &Sets, identity: &Value, done: Done, as_json: bool) -> Result<ExitCode, CliError> {
-        let decoder = self.architecture.decoder();
-        let settings = json!(self.settings.section("train"));
-        let mut record = self.method.json();
-        // The default factor goes with the type of the data, which need not be that of data encoded later.
-        if let Some(scale) = scale(&self.settings)? {
-            record["scale"] = json!(scale);
-        }
-        record["train"] = json!({"settings": settings, "samples": sets.training.len(),
-            "validation_samples": sets.validation.as_ref().map_or(0, Set::len), "seen": done.seen,
-            "loss": done.rows.last("loss"), "validation_loss": done.validation_loss()});
-        record["identity"] = identity.clone();
-        let mut tensors = Vec::new();
-        if let Some(encoder) = &self.encoder {
-            let network = EncoderNetwork::new(encoder.clone(), done.others.clone());
-            let (config, named) = network.stored()?;
-            record["encoder"] = config;
-            tensors.extend(named);
-        } else if self.plan.flow.start == FlowStart::Learned {
-            record["z0"] = json!("learned");
-            let shape = vec![done.others.len()];
-            let values = done.others.clone();
-            tensors.push((LEARNED_Z0.to_owned(), StoredTensor { shape, values }));
-        }
-        let mut file = ModelFile::new(self.architecture.json(), Some(record), &decoder.tensors(), &done.params)?;
-        file.tensors.extend(tensors);
-        file.tensors.extend(self.regression(sets, &done)?);
-        file.write(&self.files.model)?;
-        if self.plan.kind != Kind::Pca {
-            done.rows
-                .write(&self.files.history, &title(&self.files.model), identity)?;
-            remove_checkpoint(&self.files.checkpoint)?;
-        }
-        self.tell(sets, &done, as_json)
-    }
-
-    fn tell(&self, sets: &Sets, done: &Done, as_json: bool) -> Result<ExitCode, CliError> {
-        let by_flow = matches!(self.plan.kind, Kind::Flow | Kind::LogisticPca) && self.plan.visit_steps.is_none();
-        let bad = sets.training.bad(self.method.loss().loss()).len() as f64 / sets.training.len() as f64;
-        let found = done
-            .rows
-            .last("converged")
-            .filter(|found| by_flow && *found + bad < 0.9);
-        if let Some(found) = found {
-            eprintln!(
-                "only {:.1}% of the codes of the last epoch were found (converged, or at t_end): the decoder is trained on the others \
-                 too; raise max_steps, or take an activation without kinks",
-                100.0 * found
-            );
-        }
-        let rate = done.seen as f64 / done.seconds;
-        if as_json {
-            let column = |name| done.rows.last(name);
-            let told = json!({"loss": column("loss"), "units": column("units"), "epochs": column("epoch"),
-                "validation_loss": done.validation_loss(), "held_out_loss": column("held_out_loss"),
-                "best_images": done.best.map(|(_, seen)| seen), "images": done.seen, "seconds": done.seconds,
-                "images_per_second": rate, "output": self.files.model,
-                "history": (self.plan.kind != Kind::Pca).then_some(&self.files.history)});
-            output::say(&told.to_string())?;
-        } else {
-            eprintln!("{}: {rate:.0} images per second", self.files.model.display());
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    /// The linear regression of codes on data for warm starts, from the first of the training samples under the final weights.
-    fn regression(&self, sets: &Sets, done: &Done) -> Result<Vec<(String, StoredTensor)>, CliError> {
-        let count = sets.training.len().min(self.plan.regression_samples);
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let open = self.architecture.opener();
-        let encoding = self.method.encoding(&open);
-        let mut samples = sets.training.first(count);
-        let learned = (self.plan.flow.start == FlowStart::Learned && self.encoder.is_none())
-            .then(|| Mat::from_fn(done.others.len(), count, |r, _| done.others[r]));
-        samples.z0 = learned.as_ref().map_or(samples.z0, Mat::as_ref);
-        // The training itself is done and must not be lost.
-        let encoded = match encode(&encoding, &done.params, samples) {
-            Ok(encoded) => encoded,
-            Err(error) => {
-                eprintln!("no linear regression for --warm-start: {error}");
-                return Ok(Vec::new());
-            }
-        };
-        let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
-        let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
-        let fitted = WarmStart::fit(columns(samples.data.y).as_ref(), columns(encoded.z.as_ref()).as_ref());
-        if fitted.is_none() {
-            eprintln!("the codes allow no linear regression: the model file has none for --warm-start");
-        }
-        Ok(fitted.iter().flat_map(tensors).collect())
-    }
-}
-
-impl Files {
-    /// Their names; fails where one may not be written, two are the same, or an unfinished training stands in the way.
-    fn new(arguments: &Arguments, source: &Source) -> Result<Files, CliError> {
-        let model = arguments.output.clone();
-        let mut inputs = source.files();
-        inputs.push(&arguments.config);
-        let named = |ending: &str| match model.extension() {
-            Some(extension) if extension == "safetensors" => model.with_extension(ending),
-            _ => {
-                let mut name = model.file_name().unwrap_or_default().to_owned();
-                name.push(format!(".{ending}"));
-                model.with_file_name(name)
-            }
-        };
-        let files = Files {
-            history: arguments.history.clone().unwrap_or_else(|| named("history.h5")),
-            checkpoint: named("checkpoint.h5"),
-            model,
-        };
-        let all = [&files.model, &files.history, &files.checkpoint];
-        for (i, one) in all.iter().enumerate() {
-            let twice = all[i + 1..].iter().any(|other| place(one) == place(other));
-            if twice || inputs.iter().any(|input| place(input) == place(one)) {
-                let output = one.display().to_string();
-                return Err(CliError::SameFile { output });
-            }
-        }
-        let replaces = arguments.force || arguments.resume;
-        if files.checkpoint.exists() && !replaces {
-            let text = format!("{}: a training was interrupted here", files.checkpoint.display());
-            return Err(CliError::Folder(format!(
-                "{text}: say --resume to go on with it, or --force to begin anew"
-            )));
-        }
-        for file in all {
-            output::check(file, replaces, &inputs)?;
-            check_creatable(file)?;
-        }
-        Ok(files)
-    }
-}
-
-/// The absolute place of a file that need not be there.
-fn place(path: &Path) -> PathBuf {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    path.canonicalize()
-        .unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()))
 }
 
 /// Settings that principal components have no use for are not taken in silence.
@@ -527,21 +355,4 @@ fn refuse_for_pca(settings: &Settings) -> Result<(), CliError> {
         }
     }
     Ok(())
-}
-
-/// The name of a run in figures: that of its model file without endings.
-fn title(model: &Path) -> String {
-    model
-        .file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
-}
-
-fn remove_checkpoint(path: &Path) -> Result<(), CliError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CliError::Folder(format!(
-            "{}: the checkpoint of the finished training cannot be removed: {error}",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
 }

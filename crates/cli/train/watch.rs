@@ -1,7 +1,8 @@
 //! What surrounds a training: progress, signals, checkpoints, history.
 
+use super::checkpoint;
+use super::files::{Files, remove_checkpoint, title};
 use super::history::Rows;
-use super::{Files, checkpoint, title};
 use crate::error::CliError;
 use crate::progress;
 use gfe_encode::train::{Record, TrainError, Trainer};
@@ -140,7 +141,7 @@ impl<'a> Watch<'a> {
         let path = self.files.checkpoint.display();
         if !trainer.state().first.is_finite() {
             // Nothing was trained yet: there is nothing to go on from.
-            if let Err(other) = super::remove_checkpoint(&self.files.checkpoint) {
+            if let Err(other) = remove_checkpoint(&self.files.checkpoint) {
                 eprintln!("{other}");
             }
         } else if matches!(error, TrainError::Diverged { .. }) {
