@@ -139,19 +139,30 @@ pub fn held_out(
     Ok(loss)
 }
 
+/// The weights of the values that the encoder sees of the samples in these rows, `[D, samples]`: 0 for the others.
+pub(crate) fn seen_weights(data: Targets<'_>, rows: &[usize], what: HeldOut) -> Mat<f64> {
+    let (values, count) = (data.y.nrows(), data.y.ncols());
+    let mut w = data.w.map_or_else(|| Mat::full(values, count, 1.0), |w| w.to_owned());
+    let mut seen = vec![false; values];
+    for b in 0..count {
+        let w = w.col_as_slice_mut(b);
+        seen_values(what.fraction, what.seed, rows[b], Some(w), &mut seen);
+        let unseen = w.iter_mut().zip(&seen).filter(|(_, seen)| !**seen);
+        unseen.for_each(|(w, _)| *w = 0.0);
+    }
+    w
+}
+
 /// The samples from `first` on, with weight 0 for what is not seen.
 fn block(samples: Samples<'_>, rows: &[usize], what: HeldOut, first: usize) -> Block {
     let count = BLOCK.min(rows.len() - first);
     let some = |of: Cols<'_>| of.subcols(first, count).to_owned();
     let y = some(samples.data.y);
-    let mut w = samples.data.w.map_or_else(|| Mat::full(y.nrows(), count, 1.0), some);
-    let mut seen = vec![false; y.nrows()];
-    for b in 0..count {
-        let w = w.col_as_slice_mut(b);
-        seen_values(what.fraction, what.seed, rows[first + b], Some(w), &mut seen);
-        let unseen = w.iter_mut().zip(&seen).filter(|(_, seen)| !**seen);
-        unseen.for_each(|(w, _)| *w = 0.0);
-    }
+    let data = Targets {
+        y: y.as_ref(),
+        w: samples.data.w.map(|w| w.subcols(first, count)),
+    };
+    let w = seen_weights(data, &rows[first..first + count], what);
     Block {
         row: first,
         y,
@@ -172,26 +183,11 @@ pub(crate) struct Masked {
 
 impl Masked {
     pub(crate) fn new(samples: Samples<'_>, rows: &[usize], what: HeldOut) -> Masked {
-        let (values, count) = (samples.data.y.nrows(), samples.data.y.ncols());
-        let all = samples
-            .data
-            .w
-            .map_or_else(|| Mat::full(values, count, 1.0), |w| w.to_owned());
-        let (mut seen, mut unseen) = (all.clone(), all);
-        let mut is_seen = vec![false; values];
-        for b in 0..count {
-            seen_values(
-                what.fraction,
-                what.seed,
-                rows[b],
-                Some(seen.col_as_slice(b)),
-                &mut is_seen,
-            );
-            for i in 0..values {
-                let other = if is_seen[i] { &mut unseen } else { &mut seen };
-                other[(i, b)] = 0.0;
-            }
-        }
+        let seen = seen_weights(samples.data, rows, what);
+        let unseen = Mat::from_fn(seen.nrows(), seen.ncols(), |i, b| match seen[(i, b)] {
+            0.0 => samples.data.w.map_or(1.0, |w| w[(i, b)]),
+            _ => 0.0,
+        });
         Masked { seen, unseen }
     }
 

@@ -7,7 +7,7 @@ use super::learner::{KeptCodes, Learner, TRAINING_UNITS, Visit, broke_down, fini
 use super::mini_batch::MiniBatch;
 use super::{Optimizer, OptimizerState, Tally, TrainError};
 use crate::encoder::{Encoded, Encoding, Samples, encode_from};
-use crate::held_out::{HeldOut, seen_values};
+use crate::held_out::{HeldOut, seen_weights};
 use crate::pass;
 use crate::reduced::encode_reduced;
 use faer::Mat;
@@ -201,21 +201,6 @@ impl<'a> Flow<'a> {
             z0_bar,
         })
     }
-
-    /// The weights of the values that the encoder sees at this visit, `[D, samples]`.
-    fn seen(&self, hidden: HeldOut, batch: &MiniBatch<'_>, visit: Visit) -> Mat<f64> {
-        let (values, count) = (batch.y.nrows(), batch.ids.len());
-        let mut w = batch.w.clone().unwrap_or_else(|| Mat::full(values, count, 1.0));
-        let mut seen = vec![false; values];
-        for (b, &id) in batch.ids.iter().enumerate() {
-            let w = w.col_as_slice_mut(b);
-            let seed = hidden.seed.wrapping_add(u64::from(visit.epoch));
-            seen_values(hidden.fraction, seed, id, Some(w), &mut seen);
-            let unseen = w.iter_mut().zip(&seen).filter(|(_, seen)| !**seen);
-            unseen.for_each(|(w, _)| *w = 0.0);
-        }
-        w
-    }
 }
 
 /// Codes and gradients of a mini-batch.
@@ -269,7 +254,11 @@ impl Learner for Flow<'_> {
             FlowStart::Learned => Some(shared),
             FlowStart::Previous | FlowStart::Warm => None,
         };
-        let w = self.learning.hidden.map(|hidden| self.seen(hidden, batch, visit));
+        let w = self.learning.hidden.map(|hidden| {
+            // Others at each visit.
+            let seed = hidden.seed.wrapping_add(u64::from(visit.epoch));
+            seen_weights(batch.data(), batch.ids, HeldOut { seed, ..hidden })
+        });
         let mut seen = Samples {
             z0: z0.as_ref(),
             ..batch.samples()
