@@ -1,5 +1,6 @@
 //! Everything that ends the program, with its exit code after BSD's sysexits.
 
+use crate::finding::{Finding, told};
 use gfe_encode::train::{AdjointError, ImplicitError, TrainError};
 use gfe_io::IoError;
 use gfe_model::{DataError, DecodeError};
@@ -52,6 +53,9 @@ pub enum CliError {
     NoRunFile(String),
     #[error("{0}")]
     Config(String),
+    /// What is wrong in a run file.
+    #[error("{}", told(.0))]
+    RunFile(Vec<Finding>),
     #[error("{0}")]
     Usage(String),
 }
@@ -79,7 +83,7 @@ impl CliError {
             CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } | CliError::Folder(_) => 73,
             CliError::Memory { .. } => 71,
             CliError::Stdout(_) => 74,
-            CliError::Decoder(_) | CliError::Config(_) => 78,
+            CliError::Decoder(_) | CliError::Config(_) | CliError::RunFile(_) => 78,
             CliError::Usage(_) => 2,
         }
     }

@@ -9,6 +9,7 @@ mod encoder_network;
 mod error;
 mod evaluate;
 mod figure;
+mod finding;
 mod flags;
 mod import;
 mod input;

@@ -73,7 +73,7 @@ impl Job {
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
         known.fits(method.loss())?;
-        let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
+        let starts = settings.count("encode.starts", 1)? as usize;
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
         let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma()))?;
@@ -83,7 +83,6 @@ impl Job {
             let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
             return Err(CliError::Usage(text.into()));
         }
-        let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..=1.0).contains(&number), "between 0 and 1");
         let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
@@ -100,7 +99,7 @@ impl Job {
                 .iter()
                 .map(|name| input.coordinate(name))
                 .collect::<Result<_, _>>()?,
-            fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
+            fail_above: settings.number("encode.fail_above", 0.05)?,
             model,
             method,
             input,
@@ -144,8 +143,7 @@ fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> 
 
 /// The factor of every input value, where one was named.
 pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
-    let good: (fn(f64) -> bool, &str) = (|number| number.is_finite() && number != 0.0, "finite and not 0");
-    let scale = settings.number("method.scale", f64::NAN, good)?;
+    let scale = settings.number("method.scale", f64::NAN)?;
     Ok(scale.is_finite().then_some(scale))
 }
 
