@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A run file as it was read.
 #[derive(Debug)]
@@ -53,15 +53,6 @@ impl RunFile {
             message,
         }
     }
-
-    /// What is wrong with the file as a whole.
-    pub fn whole(&self, message: String) -> Finding {
-        Finding {
-            path: self.path.clone(),
-            place: None,
-            message,
-        }
-    }
 }
 
 /// Something wrong in a run file.
@@ -87,6 +78,15 @@ struct Place {
 const SHOWN: usize = 160;
 
 impl Finding {
+    /// What is wrong with the file as a whole.
+    pub fn whole(path: &Path, message: String) -> Finding {
+        Finding {
+            path: path.to_owned(),
+            place: None,
+            message,
+        }
+    }
+
     /// As JSON: path, line, column, message; line and column are null where the file as a whole is meant.
     pub fn json(&self) -> Value {
         let place = self.place.as_ref();
@@ -150,7 +150,7 @@ mod tests {
         );
         let end = file.finding(999..1000, "unfinished".into());
         assert_eq!(end.json()["line"], 3);
-        assert_eq!(file.whole("empty".into()).to_string(), "a.toml: empty");
+        assert_eq!(Finding::whole(&file.path, "empty".into()).to_string(), "a.toml: empty");
     }
 
     #[test]

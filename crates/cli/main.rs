@@ -2,6 +2,7 @@
 
 mod axis;
 mod canvas;
+mod config;
 mod convert;
 mod decode;
 mod encode;
@@ -16,6 +17,7 @@ mod input;
 mod inspect;
 mod keys;
 mod known;
+mod logs;
 mod method;
 mod model;
 mod output;
@@ -26,9 +28,11 @@ mod problem;
 mod progress;
 mod rows;
 mod samples;
+mod schema;
 mod settings;
 mod summary;
 mod train;
+mod verify;
 mod work_precision;
 mod z0;
 
@@ -39,6 +43,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    #[command(flatten)]
+    logs: logs::LogFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -64,6 +70,13 @@ enum Command {
     },
     /// Tell what a file is: encoded or decoded samples, a model, a run file, or HDF5 data.
     Inspect(inspect::Arguments),
+    /// Recompute losses and gradients of written codes, and check every hash that the file records.
+    Verify(Box<verify::Arguments>),
+    /// Run files: find what is wrong in one, print their schema.
+    Config {
+        #[command(subcommand)]
+        what: config::Command,
+    },
     /// Test problems with known solutions, for those who study solvers.
     Problem(problem::Arguments),
     /// Measure error against work, for solvers on test problems.
@@ -89,7 +102,9 @@ enum Plot {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    logs::start(&cli.logs);
+    let result = match cli.command {
         Command::Encode(arguments) => encode::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
@@ -98,6 +113,8 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Plugin { what } => plugin::run(&what),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Config { what } => config::run(&what),
         Command::Plot { what } => match what {
             Plot::Reconstructions(arguments) => plot::run(&arguments),
             Plot::Training(arguments) => plot_training::run(&arguments),
@@ -111,8 +128,13 @@ fn main() -> ExitCode {
         }
     };
     let code = result.unwrap_or_else(|error| {
-        eprintln!("gfe: {error}");
-        ExitCode::from(error.exit_code())
+        let exit_code = error.exit_code();
+        if logs::in_json() {
+            tracing::error!(exit_code, "{error}");
+        } else {
+            eprintln!("gfe: {error}");
+        }
+        ExitCode::from(exit_code)
     });
     gfe_plugin::finished();
     code

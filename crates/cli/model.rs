@@ -6,12 +6,12 @@ use crate::plugin;
 use crate::settings::Settings;
 use faer::Mat;
 use gfe_encode::WarmStart;
-use gfe_io::{ModelFile, StoredTensor};
+use gfe_io::{ModelFile, StoredTensor, file_sha256};
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, Taped, Unbounded};
 use gfe_plugin::{DecoderPlugin, Threads};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which architecture.
 pub enum Architecture {
@@ -204,6 +204,8 @@ pub struct Model {
     pub training: Option<Value>,
     /// The learned z0 that the file holds, `[d]`.
     pub z0: Option<Vec<f64>>,
+    /// The file and its SHA-256.
+    pub file: Option<(PathBuf, String)>,
     /// The encoder network that the file holds.
     pub encoder: Option<EncoderNetwork>,
     warm_start: Option<(StoredTensor, StoredTensor)>,
@@ -252,6 +254,7 @@ impl Model {
                 params: Vec::new(),
                 training: None,
                 z0: None,
+                file: None,
                 encoder: None,
                 warm_start: None,
                 vectors: None,
@@ -269,6 +272,7 @@ impl Model {
         }
         Ok(Model {
             z0: z0.map(|z0| z0.values),
+            file: Some((path.to_owned(), file_sha256(path)?)),
             encoder: EncoderNetwork::read(&mut file)?,
             params: file.params_for(&architecture.decoder().tensors())?,
             training: file.training,

@@ -6,7 +6,7 @@
 
 use crate::error::CliError;
 use crate::finding::{Finding, RunFile};
-use crate::keys::{KEYS, Key, choices_of, default_of, likeness, nearest, number_of};
+use crate::keys::{Default, KEYS, Key, choices_of, default_of, likeness, nearest, number_of};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::cell::RefCell;
@@ -64,7 +64,7 @@ impl Origin {
 const FINDINGS: usize = 50;
 
 /// Values by `section.key`.
-#[derive(Debug, Default)]
+#[derive(Debug, std::default::Default)]
 pub struct Settings {
     values: BTreeMap<&'static str, (Value, Origin)>,
     /// What was taken where nobody said anything.
@@ -79,6 +79,26 @@ pub struct Resolved {
     pub value: Option<Value>,
     /// Where it comes from.
     pub origin: String,
+}
+
+impl Resolved {
+    /// Value and origin.
+    pub fn json(&self) -> serde_json::Value {
+        let value = match &self.value {
+            Some(Value::Float(number)) if !number.is_finite() => serde_json::json!(number.to_string()),
+            other => serde_json::json!(other),
+        };
+        serde_json::json!({"value": value, "from": self.origin})
+    }
+
+    /// The value for people.
+    pub fn text(&self) -> String {
+        match (&self.value, self.key.default) {
+            (Some(value), _) => value.to_string(),
+            (None, Default::Depends(how)) => how.to_owned(),
+            (None, _) => "none".to_owned(),
+        }
+    }
 }
 
 impl Settings {

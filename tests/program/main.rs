@@ -1,7 +1,9 @@
 //! The program as its users run it: real files, real processes, read back by other people's software.
 
 mod bad_input;
+mod config;
 mod encode;
+mod logs;
 mod plot_training;
 mod plugins;
 mod solvers;
@@ -11,5 +13,6 @@ mod study;
 mod support;
 mod tools;
 mod train;
+mod verify;
 
 pub use support::{Folder, fails, gfe, python, read, root, text, works};

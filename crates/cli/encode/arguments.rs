@@ -76,6 +76,10 @@ pub struct Arguments {
     /// Overwrite the output file.
     #[arg(long)]
     pub(super) force: bool,
+    /// Tell what would be done, by every setting and where it comes from, what it would take, and how long, by a few samples;
+    /// write nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 impl Arguments {

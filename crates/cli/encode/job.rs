@@ -33,6 +33,7 @@ pub(super) struct Job {
     pub(super) trace_at: Vec<f64>,
     pub(super) keep: Vec<Coordinate>,
     pub(super) fail_above: f64,
+    pub(super) settings: Settings,
 }
 
 impl Job {
@@ -77,12 +78,7 @@ impl Job {
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
         let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma()))?;
-        let trace = settings.get("encode.trace")?.unwrap_or(false);
-        let trace_at = trace_at(&settings, &method)?;
-        if trace && !trace_at.is_empty() {
-            let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
-            return Err(CliError::Usage(text.into()));
-        }
+        let (trace, trace_at) = traces(&settings, &method)?;
         let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
@@ -104,6 +100,7 @@ impl Job {
             method,
             input,
             output,
+            settings,
         };
         let z0 = match &job.z0 {
             Z0::File(input) => input.file(),
@@ -111,7 +108,8 @@ impl Job {
         };
         let read = job.input.file().into_iter().chain(path.as_deref());
         let inputs: Vec<&Path> = read.chain(job.known.files()).chain(z0).collect();
-        output::check(&job.output, arguments.force, &inputs)?;
+        // What writes nothing overwrites nothing.
+        output::check(&job.output, arguments.force || arguments.dry_run, &inputs)?;
         Ok(job)
     }
 }
@@ -123,22 +121,27 @@ impl Job {
     }
 }
 
-/// Times at which states are asked for: ascending, within the horizon.
-fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> {
+/// Whether every step is written, and the times at which states are asked for: ascending, within the horizon.
+pub fn traces(settings: &Settings, method: &Method) -> Result<(bool, Vec<f64>), CliError> {
+    let trace = settings.get("encode.trace")?.unwrap_or(false);
     let times: Vec<f64> = settings.get("encode.trace_at")?.unwrap_or_default();
+    let wrong = |text: String| Err(settings.error("encode.trace_at", text));
     if !times.is_empty() && method.anchors() {
         let text = "`trace_at` asks for times on the way, and ptc has none: its steps lead to the end alone; take another solver";
-        return Err(CliError::Usage(text.into()));
+        return wrong(text.into());
     }
     let ascending = times.windows(2).all(|pair| pair[0] < pair[1]);
     if !ascending || times.iter().any(|t| !(0.0..=method.t_end()).contains(t)) {
-        let text = format!(
+        return wrong(format!(
             "`trace_at` is {times:?}: times must ascend and lie between 0 and t_end, {}",
             method.t_end()
-        );
-        return Err(CliError::Usage(text));
+        ));
     }
-    Ok(times)
+    if trace && !times.is_empty() {
+        let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
+        return wrong(text.into());
+    }
+    Ok((trace, times))
 }
 
 /// The factor of every input value, where one was named.

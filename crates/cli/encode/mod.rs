@@ -1,11 +1,12 @@
 //! `gfe encode`: reads in blocks, encodes, writes one output file.
 
 mod arguments;
+mod dry_run;
 mod job;
 mod rows;
 
 pub use arguments::Arguments;
-pub use job::{scale, text_of};
+pub use job::{scale, text_of, traces};
 
 use crate::error::CliError;
 use crate::summary::Summary;
@@ -24,9 +25,17 @@ use std::time::Instant;
 /// Bytes of data in a block.
 const BLOCK_BYTES: usize = 1 << 20;
 
+/// Rows of a block of samples of `values` values.
+pub fn block_rows(values: usize, lanes: usize) -> usize {
+    (BLOCK_BYTES / (8 * values)).clamp(lanes, 4096.max(lanes))
+}
+
 /// Runs the command; the exit code is 1 where too many rows failed.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let mut job = Job::new(arguments)?;
+    if arguments.dry_run {
+        return dry_run::run(job, arguments.json);
+    }
     let start = Instant::now();
     let mut writer = EncodedWriter::create(&job.output, &job.layout())?;
     unlink_on_crash(Some(writer.temporary()));
@@ -67,7 +76,7 @@ impl Job {
         };
         // With more lanes the first worker would take the few rows there are, and the others none.
         encoding.lanes = method.lanes().min(rows.len().div_ceil(method.threads())).max(1);
-        let size = (BLOCK_BYTES / (8 * shape.data)).clamp(method.lanes(), 4096.max(method.lanes()));
+        let size = block_rows(shape.data, method.lanes());
         let mut blocks = rows.clone().step_by(size);
         let (input, known, z0) = (&mut self.input, &mut self.known, &mut self.z0);
         let mut hash = RowsHash::default();

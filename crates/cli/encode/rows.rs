@@ -5,7 +5,7 @@ use crate::method::hessian_name;
 use crate::summary::Summary;
 use faer::Mat;
 use gfe_encode::{Begin, Encoded, Record};
-use gfe_io::{EncodedLayout, EncodedRow, NamedLatent, TracePoint, params_sha256};
+use gfe_io::{Attributes, EncodedLayout, InputAttributes, EncodedRow, NamedLatent, TracePoint, params_sha256};
 use gfe_model::Latent;
 use gfe_ode::Status;
 use serde_json::{Value, json};
@@ -39,11 +39,22 @@ impl Job {
                 .iter()
                 .map(|status| (*status as i8, status.name().to_owned()))
                 .collect(),
+            described: self.described(),
+            date: None,
             attributes: vec![(
                 "title".into(),
                 format!("Gradient-flow encoding of {}", self.input.name()),
             )],
         }
+    }
+
+    /// What the input says of itself, as far as it holds for what is written: units only of values that no factor has changed.
+    fn described(&self) -> InputAttributes {
+        let mut described = self.input.attributes();
+        if self.input.scale() != 1.0 {
+            described.data = Attributes::default();
+        }
+        described
     }
 
     /// How the output came about; `rows_sha256` is of the data as they were read.
@@ -71,6 +82,9 @@ impl Job {
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        if let Some((path, sha256)) = &self.model.file {
+            decoder["model"] = json!({"path": path, "sha256": sha256});
+        }
         let latents: Vec<Value> = architecture
             .decoder()
             .latents()

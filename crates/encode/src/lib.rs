@@ -8,6 +8,7 @@ pub mod which_solver {}
 #[doc = include_str!("../TRAINING.md")]
 pub mod training_guide {}
 
+mod at_codes;
 mod batch;
 mod data;
 mod encoder;
@@ -27,6 +28,7 @@ pub mod train;
 mod uncertainty;
 mod warm_start;
 
+pub use at_codes::{AtCode, at_codes};
 pub use data::Data;
 pub use encoder::{
     Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_from,

@@ -11,8 +11,8 @@ use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 
-use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_datasets};
-use crate::{Coordinate, IoError, native};
+use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_datasets, scales_of};
+use crate::{Attributes, Coordinate, InputAttributes, IoError, native};
 
 /// Most axes of a dataset, the sample axis included.
 pub(crate) const RANK_LIMIT: usize = 8;
@@ -115,6 +115,17 @@ impl H5Input {
     pub fn dtype(&self) -> String {
         let descriptor = self.dataset.dtype().and_then(|dtype| dtype.to_descriptor());
         descriptor.map_or_else(|error| error.to_string(), |descriptor| descriptor.to_string())
+    }
+
+    /// What the file says of itself, of the dataset and of its axes.
+    pub fn attributes(&self) -> InputAttributes {
+        let scales = scales_of(&self.file, &self.dataset).unwrap_or_default();
+        let of = |scale: Option<Dataset>| scale.map_or_else(Attributes::default, |scale| Attributes::of(&scale));
+        InputAttributes {
+            file: Attributes::of(&self.file),
+            data: Attributes::of(&self.dataset),
+            axes: scales.into_iter().skip(1).map(of).collect(),
+        }
     }
 
     /// A dataset with one value per sample, by its path or its name beside the data.

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod atomic;
+mod attributes;
 mod checkpoint;
 mod converted;
 mod coordinate;
@@ -21,20 +22,23 @@ mod native;
 mod output;
 mod reader;
 mod scales;
+mod space;
 mod tables;
 
 pub use atomic::{check_creatable, write_whole};
+pub use attributes::{Attributes, InputAttributes};
 pub use checkpoint::Checkpoint;
 pub use converted::DataWriter;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
 pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, NamedLatent, TracePoint};
 pub use error::IoError;
-pub use hash::{RowsHash, params_sha256};
+pub use hash::{RowsHash, file_sha256, params_sha256};
 pub use history::{History, HistoryColumn, HistoryTable, Series};
 pub use input::{H5Input, InputPath};
 pub use model_file::{ModelFile, StoredTensor};
 pub use reader::{EncodedFile, Listed, list_datasets};
+pub use space::{free_bytes, now};
 pub use tables::{Column, Table, Values, write_tables};
 
 /// Version of the HDF5 library in use.

@@ -96,7 +96,7 @@ pub(crate) fn axis_values(file: &File, dataset: &Dataset) -> Vec<Option<Vec<f64>
 }
 
 /// The first scale of each axis.
-fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<Dataset>>> {
+pub(crate) fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<Dataset>>> {
     let lists = dataset
         .attr("DIMENSION_LIST")?
         .read_1d::<VarLenArray<ObjectReference1>>()?;

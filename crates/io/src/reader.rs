@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::input::{VALUES_LIMIT, open_file, refuse_foreign_storage};
 use crate::listing::dimension_names;
-use crate::{InputPath, IoError, listing};
+use crate::{Attributes, InputPath, IoError, listing};
 
 /// An open file of layout 1.x, written by `gfe encode` or `gfe decode`.
 #[derive(Debug)]
@@ -113,6 +113,33 @@ impl EncodedFile {
         let data = self.file.dataset(&format!("entry/process/{name}/data")).ok()?;
         let text = data.read_scalar::<VarLenUnicode>().ok()?;
         serde_json::from_str(text.as_str()).ok()
+    }
+
+    /// The value of every component of every initial latent, where they are all the same.
+    pub fn constant_z0(&self) -> Option<f64> {
+        self.file.dataset("z").ok()?.attr("z0").ok()?.read_scalar().ok()
+    }
+
+    /// Program, version and date that the file names as those of its making, as far as it does.
+    pub fn made_by(&self) -> Vec<(String, String)> {
+        let field = |name: &str| {
+            let data = self.file.dataset(&format!("entry/process/{name}")).ok()?;
+            let text = data.read_scalar::<VarLenUnicode>().ok()?;
+            Some((name.to_owned(), text.to_string()))
+        };
+        ["program", "version", "date"].into_iter().filter_map(field).collect()
+    }
+
+    /// Shape, type and attributes of every dataset with a row per sample, by name.
+    pub fn datasets(&self) -> Vec<(String, Vec<usize>, Attributes)> {
+        let names = self.file.member_names().unwrap_or_default();
+        let datasets = names.into_iter().filter_map(|name| {
+            let dataset = self.file.dataset(&name).ok()?;
+            let own = dataset.filename() == self.file.filename();
+            let of_rows = dataset.shape().first() == Some(&self.samples);
+            (own && of_rows).then(|| (name, dataset.shape(), Attributes::of(&dataset)))
+        });
+        datasets.collect()
     }
 
     /// Code and name of every status.

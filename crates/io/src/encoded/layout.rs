@@ -6,7 +6,7 @@ use hdf5::{Dataset, File, Group, H5Type, Location};
 use ndarray::Array1;
 
 use super::row::{COUNTS, REALS};
-use crate::Coordinate;
+use crate::{Attributes, Coordinate, InputAttributes};
 use crate::output::GROWING_CHUNK;
 use crate::scales::{self, Attachments};
 
@@ -42,6 +42,10 @@ pub struct EncodedLayout {
     pub keep: Vec<Coordinate>,
     /// Code and name of every status that a row can have.
     pub statuses: Vec<(i8, String)>,
+    /// What the input says of itself: `units` of the data on the reconstruction, attributes of the scales on theirs.
+    pub described: InputAttributes,
+    /// When it was made, as ISO 8601; left out for files whose bytes are not to depend on the time.
+    pub date: Option<String>,
     /// Texts of the root group, such as `title` and `history`.
     pub attributes: Vec<(String, String)>,
 }
@@ -62,7 +66,7 @@ impl EncodedLayout {
     }
 
     /// Upper bound of the bytes of all rows, but for traces.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let latents = if self.z0.is_some() {
             8 * self.latent
         } else {
@@ -157,7 +161,9 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         attachments.attach(file, coordinate.name(), &row)?;
     }
     if layout.reconstruction {
-        lay_out_reconstruction(file, (n, &layout.axes), &mut attachments)?;
+        let described = &layout.described;
+        lay_out_reconstruction(file, (n, &layout.axes, &described.axes), &mut attachments)?;
+        described.data.only("units").write(&*file.dataset("reconstruction")?)?;
     }
     if layout.trace {
         lay_out_traces(file, layout, &mut attachments)?;
@@ -167,7 +173,11 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         ("latent_plot", "z", &["sample", "latent"]),
         ("loss_plot", "loss", &["sample"]),
     ];
-    lay_out_entry(file, &plots, layout.reconstruction)
+    lay_out_entry(file, &plots, layout.reconstruction)?;
+    match &layout.date {
+        Some(date) => field(&file.group("entry/process")?, "date", date),
+        None => Ok(()),
+    }
 }
 
 fn names(axes: &[&str]) -> Vec<String> {
@@ -273,18 +283,18 @@ fn lay_out_status(status: &Dataset, statuses: &[(i8, String)]) -> hdf5::Result<(
 /// Creates the reconstruction and the scales of its axes.
 pub(crate) fn lay_out_reconstruction(
     file: &File,
-    extent: (usize, &[Axis]),
+    extent: (usize, &[Axis], &[Attributes]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<()> {
     let long_name = "decoded z, in units of the input times its scale";
     lay_out_values::<f32>(file, ("reconstruction", long_name), extent, attachments)
 }
 
-/// Creates a compressed dataset of values, a sample per row, and the scales of its axes.
+/// Creates a compressed dataset of values, a sample per row, and the scales of its axes with their attributes, where there are any.
 pub(crate) fn lay_out_values<T: H5Type>(
     file: &File,
     (dataset, long_name): (&str, &str),
-    (samples, axes): (usize, &[Axis]),
+    (samples, axes, described): (usize, &[Axis], &[Attributes]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<()> {
     let mut used = names(&["sample"]);
@@ -301,6 +311,10 @@ pub(crate) fn lay_out_values<T: H5Type>(
         match values {
             Some(values) => scale(file, &name, values.clone())?,
             None => scale(file, &name, (0..dim.len as i64).collect())?,
+        }
+        // Of a scale whose values were not taken, what they mean is not either.
+        if let (Some(of), true) = (described.get(i), values.is_some()) {
+            of.write(&*file.dataset(&name)?)?;
         }
         used.push(name);
     }
@@ -378,7 +392,17 @@ pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], recons
             plot.link_soft(&format!("/{name}"), name)?;
         }
     }
-    group(&entry, "process", "NXprocess").map(|_| ())
+    let process = group(&entry, "process", "NXprocess")?;
+    field(&process, "program", "gfe")?;
+    field(&process, "version", env!("CARGO_PKG_VERSION"))
+}
+
+/// A text as a field of a group, as NeXus has those of a process.
+fn field(group: &Group, name: &str, value: &str) -> hdf5::Result<()> {
+    let made = group
+        .new_dataset::<VarLenUnicode>()
+        .with_dcpl(|creation| creation.obj_track_times(false));
+    made.shape(()).create(name)?.write_scalar(&unicode(value)?)
 }
 
 /// Notes on how the file came about, as JSON by name.
