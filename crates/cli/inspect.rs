@@ -75,11 +75,21 @@ fn encoded(path: &Path) -> Result<Value, CliError> {
         }
         (name, told)
     });
-    told["datasets"] = datasets.collect();
+    let mut datasets: Vec<(String, Value)> = datasets.collect();
+    datasets.sort_by(|a, b| a.0.cmp(&b.0));
+    told["datasets"] = datasets.into_iter().collect();
     for (name, field) in file.made_by() {
         told[name] = json!(field);
     }
-    for name in ["config", "input", "codes", "decoder", "environment", "shared_work", "messages"] {
+    for name in [
+        "config",
+        "input",
+        "codes",
+        "decoder",
+        "environment",
+        "shared_work",
+        "messages",
+    ] {
         if let Some(note) = file.note(name) {
             told[name] = note;
         }

@@ -73,7 +73,11 @@ pub fn start(flags: &LogFlags) {
             tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(own)))
         }
         Format::Json => {
-            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let layer = layer
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
             tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(own)))
         }
     };

@@ -154,6 +154,9 @@ mod tests {
     fn the_schema_in_the_repository_is_that_of_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/run.schema.json");
         let stands = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(stands.trim_end() == super::text(), "{path} is not current: run `make schema`");
+        assert!(
+            stands.trim_end() == super::text(),
+            "{path} is not current: run `make schema`"
+        );
     }
 }

@@ -94,6 +94,8 @@ impl Resolved {
     /// The value for people.
     pub fn text(&self) -> String {
         match (&self.value, self.key.default) {
+            // JSON writes small numbers as people do.
+            (Some(Value::Float(number)), _) if number.is_finite() => serde_json::json!(number).to_string(),
             (Some(value), _) => value.to_string(),
             (None, Default::Depends(how)) => how.to_owned(),
             (None, _) => "none".to_owned(),

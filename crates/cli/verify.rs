@@ -132,7 +132,11 @@ impl Notes {
         }
         let note = |name: &str| {
             let found = file.note(name).filter(Value::is_object);
-            found.ok_or_else(|| bad(&format!("its note `{name}` is missing, so that nothing can be computed again")))
+            found.ok_or_else(|| {
+                bad(&format!(
+                    "its note `{name}` is missing, so that nothing can be computed again"
+                ))
+            })
         };
         Ok(Notes {
             config: note("config")?,
@@ -196,7 +200,9 @@ impl Notes {
             Some(text) => text.clone(),
             None => self.input_text()?,
         };
-        let scale = self.input["scale"].as_f64().ok_or_else(|| self.bad("its input has no scale"))?;
+        let scale = self.input["scale"]
+            .as_f64()
+            .ok_or_else(|| self.bad("its input has no scale"))?;
         let input = Input::open(&text, Some(scale))?;
         if input.shape().values() != shape.data {
             return Err(CliError::Width {
@@ -231,7 +237,9 @@ impl Notes {
 
     /// The input that the output names.
     fn input_text(&self) -> Result<String, CliError> {
-        let path = self.input["path"].as_str().ok_or_else(|| self.bad("it names no input"))?;
+        let path = self.input["path"]
+            .as_str()
+            .ok_or_else(|| self.bad("it names no input"))?;
         if path.starts_with(PREFIX) {
             return self.plugin_input(path, "--input");
         }
@@ -273,11 +281,27 @@ impl Notes {
         let file = model.file.as_ref().map(|(_, sha256)| sha256);
         let input = source.input.json();
         let all = [
-            ("weights", &self.decoder["params_sha256"], json!(params_sha256(&model.params))),
+            (
+                "weights",
+                &self.decoder["params_sha256"],
+                json!(params_sha256(&model.params)),
+            ),
             ("model file", &self.decoder["model"]["sha256"], json!(file)),
-            ("decoder's configuration", &self.decoder["config"], now["config"].clone()),
-            ("decoder's library", &self.decoder["plugin"]["sha256"], now["plugin"]["sha256"].clone()),
-            ("input's library", &self.input["plugin_sha256"], input["plugin_sha256"].clone()),
+            (
+                "decoder's configuration",
+                &self.decoder["config"],
+                now["config"].clone(),
+            ),
+            (
+                "decoder's library",
+                &self.decoder["plugin"]["sha256"],
+                now["plugin"]["sha256"].clone(),
+            ),
+            (
+                "input's library",
+                &self.input["plugin_sha256"],
+                input["plugin_sha256"].clone(),
+            ),
         ];
         let compared = all.into_iter().map(|(name, recorded, found)| Compared {
             name,

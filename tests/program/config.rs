@@ -72,19 +72,31 @@ fn keys_without_a_use_and_values_that_do_not_go_together_are_found_too() {
     assert_eq!((found[0].0, found[0].1), (10, 11), "{found:?}");
     let found = errors("[train]\nepochs = 1\n", &[]);
     let words: String = found.iter().map(|error| error.2.as_str()).collect();
-    assert!(words.contains("`data.input` is missing") && words.contains("[decoder] is missing"), "{words}");
+    assert!(
+        words.contains("`data.input` is missing") && words.contains("[decoder] is missing"),
+        "{words}"
+    );
 }
 
 #[test]
 fn people_see_the_line_with_a_caret_and_commands_say_the_same() {
     let folder = Folder::default();
     let run = folder.write("run.toml", "[method]\n\tgtol = -1 # too small\n");
-    let shown = "run.toml:2:9: `method.gtol` is -1: it must be 0 or more\n  2 | \tgtol = -1 # too small\n    | \t       ^^";
+    let shown =
+        "run.toml:2:9: `method.gtol` is -1: it must be 0 or more\n  2 | \tgtol = -1 # too small\n    | \t       ^^";
     fails(&["config", "check", &run], 78, &[shown, "errors: 1"]);
     let output = folder.path("codes.h5");
-    fails(&["encode", DIGITS, "-m", "none", "-o", &output, "-c", &run], 66, &["none"]);
+    fails(
+        &["encode", DIGITS, "-m", "none", "-o", &output, "-c", &run],
+        66,
+        &["none"],
+    );
     let model = trained(&folder, "model.safetensors", &[]);
-    fails(&["encode", DIGITS, "-m", &model, "-o", &output, "-c", &run], 78, &[shown]);
+    fails(
+        &["encode", DIGITS, "-m", &model, "-o", &output, "-c", &run],
+        78,
+        &[shown],
+    );
     fails(&["train", &run, "-o", &output], 78, &[shown]);
     let run = folder.write("run.toml", "[encode]\ninptu = \"a.h5\"\nrows = \"5\"\n");
     let words = ["run.toml:2:1", "`encode.input`"];
@@ -118,9 +130,16 @@ fn run_files_of_the_repository_are_right_and_the_schema_takes_them_and_refuses_w
         arguments.push(path);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    python("tests/check_schema.py", &[&arguments[..], &["--gfe", env!("CARGO_BIN_EXE_gfe")]].concat());
+    python(
+        "tests/check_schema.py",
+        &[&arguments[..], &["--gfe", env!("CARGO_BIN_EXE_gfe")]].concat(),
+    );
     let stands = std::fs::read_to_string(root("schemas/run.schema.json")).expect("it is there");
-    assert_eq!(works(&["config", "schema"]).trim_end(), stands.trim_end(), "run `make schema`");
+    assert_eq!(
+        works(&["config", "schema"]).trim_end(),
+        stands.trim_end(),
+        "run `make schema`"
+    );
 }
 
 #[test]
@@ -131,20 +150,38 @@ fn a_dry_run_tells_where_every_setting_comes_from_and_writes_nothing() {
     let run = folder.write("run.toml", "[method]\nlanes = 16\nmax_steps = 50\n");
     let before = std::fs::read_dir(folder.path("")).expect("the folder").count();
     let command = [
-        "encode", DIGITS, "-m", &model, "-o", &output, "-c", &run, "--reconstruction", "--set", "max_steps=60", "--t-end", "50",
+        "encode",
+        DIGITS,
+        "-m",
+        &model,
+        "-o",
+        &output,
+        "-c",
+        &run,
+        "--reconstruction",
+        "--set",
+        "max_steps=60",
+        "--t-end",
+        "50",
     ];
     let told = object(&works(&[&command[..], &["--dry-run", "--json"]].concat()));
     let setting = |name: &str| told["settings"][name].clone();
     assert_eq!(setting("method.t_end"), json!({"value": 50.0, "from": "flag"}));
     assert_eq!(setting("method.max_steps"), json!({"value": 60, "from": "--set"}));
-    assert_eq!(setting("method.lanes"), json!({"value": 16, "from": format!("{run}:2")}));
+    assert_eq!(
+        setting("method.lanes"),
+        json!({"value": 16, "from": format!("{run}:2")})
+    );
     assert_eq!(setting("method.gtol"), json!({"value": 1e-7, "from": "model file"}));
     assert_eq!(setting("method.edm_tol"), json!({"value": 1e-3, "from": "model file"}));
     assert_eq!(setting("encode.fail_above"), json!({"value": 0.05, "from": "default"}));
     assert_eq!(setting("encode.rows")["value"], "0..1797");
     assert_eq!(setting("method.scale")["value"], 0.0625);
     assert!(told["settings"].get("method.dt0").is_none(), "{told}");
-    assert_eq!((&told["samples"], &told["input"]["shape"]), (&json!(1797), &json!([8, 8])));
+    assert_eq!(
+        (&told["samples"], &told["input"]["shape"]),
+        (&json!(1797), &json!([8, 8]))
+    );
     assert_eq!(told["decoder"]["latent"], 8);
     assert_eq!(told["output"]["fits"], true);
     let probes = told["probe"]["samples"].as_u64().expect("a number");
@@ -156,7 +193,10 @@ fn a_dry_run_tells_where_every_setting_comes_from_and_writes_nothing() {
     works(&command);
     let size = std::fs::metadata(&output).expect("it was written").len();
     let announced = told["output"]["bytes"].as_u64().expect("a number");
-    assert!((size..3 * size + (2 << 20)).contains(&announced), "{announced} for {size}");
+    assert!(
+        (size..3 * size + (2 << 20)).contains(&announced),
+        "{announced} for {size}"
+    );
     // Those who look are not asked to overwrite.
     let said = works(&[&command[..], &["--dry-run"]].concat());
     assert!(said.contains("method.t_end = 50.0  (flag)"), "{said}");
@@ -173,11 +213,21 @@ fn a_dry_run_counts_the_probes_that_fail() {
     let values: Vec<f64> = (0..40 * 64)
         .map(|i| if i / 64 % 2 == 0 { f64::NAN } else { 0.5 })
         .collect();
-    let dataset = file.new_dataset::<f64>().shape((40, 64)).create("y").expect("it can be made");
+    let dataset = file
+        .new_dataset::<f64>()
+        .shape((40, 64))
+        .create("y")
+        .expect("it can be made");
     dataset.write_raw(&values).expect("there is room");
     file.close().expect("it can be written");
     let flags = ["--dry-run", "--json", "--set", "scale=1.0"];
-    let told = works(&[&["encode", &data, "-m", &model, "-o", &folder.path("out.h5")], &flags[..]].concat());
+    let told = works(
+        &[
+            &["encode", &data, "-m", &model, "-o", &folder.path("out.h5")],
+            &flags[..],
+        ]
+        .concat(),
+    );
     let told = object(&told);
     assert_eq!(told["probe"]["samples"], 40, "{told}");
     assert_eq!(told["probe"]["failed"], 20, "{told}");

@@ -32,7 +32,8 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let (shape, rows) = (job.model.shape(), job.rows.clone());
     let (output, anchored) = (job.output.clone(), job.method.anchors());
     let input = job.input.json();
-    let decoder = json!({"latent": shape.latent, "data": shape.data, "weights": shape.params, "context": shape.context});
+    let decoder =
+        json!({"latent": shape.latent, "data": shape.data, "weights": shape.params, "context": shape.context});
     let trace_values = 4 + if job.trace_at.is_empty() { 0 } else { shape.latent };
     let block = block_rows(shape.data, job.method.lanes()).min(rows.len());
     let block_bytes = (8 * block * (shape.data * 3 + shape.latent * 4)) as u64;
@@ -101,7 +102,9 @@ fn settings(job: &Job) -> Vec<Resolved> {
             "method.scale" => Some(json!(job.input.scale())),
             "method.threads" => Some(json!(job.method.threads())),
             "encode.rows" => Some(json!(format!("{}..{}", job.rows.start, job.rows.end))),
-            name => name.strip_prefix("method.").and_then(|short| method.get(short).cloned()),
+            name => name
+                .strip_prefix("method.")
+                .and_then(|short| method.get(short).cloned()),
         };
         one.value = known.and_then(|known| toml::Value::try_from(known).ok());
     }

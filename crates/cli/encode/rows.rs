@@ -5,7 +5,7 @@ use crate::method::hessian_name;
 use crate::summary::Summary;
 use faer::Mat;
 use gfe_encode::{Begin, Encoded, Record};
-use gfe_io::{Attributes, EncodedLayout, InputAttributes, EncodedRow, NamedLatent, TracePoint, params_sha256};
+use gfe_io::{Attributes, EncodedLayout, EncodedRow, InputAttributes, NamedLatent, TracePoint, params_sha256};
 use gfe_model::Latent;
 use gfe_ode::Status;
 use serde_json::{Value, json};

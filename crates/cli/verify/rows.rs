@@ -96,7 +96,12 @@ impl Differences {
             let floor = FLOOR * if began.is_finite() { began.abs() } else { 0.0 };
             let pairs = [
                 (loss, at.loss, ROUNDING, floor),
-                (written.grad_norm[b], at.grad_norm, GRADIENT, 10.0 * floor + 1e-12 * loss.abs()),
+                (
+                    written.grad_norm[b],
+                    at.grad_norm,
+                    GRADIENT,
+                    10.0 * floor + 1e-12 * loss.abs(),
+                ),
                 (written.chi2[b], at.chi2, ROUNDING, 1e-9),
             ];
             let mut differs = written.n_valid[b] != f64::from(at.n_valid) || bad;

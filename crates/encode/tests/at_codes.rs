@@ -16,7 +16,11 @@ fn loss_gradient_and_chi_squared_at_written_codes_have_the_bits_of_the_report() 
     };
     let decoder = Dense::new(config).expect("it can be built");
     let mut params = vec![0.0; decoder.shape().params];
-    decoder.trainable().expect("it trains").init(1, &mut params).expect("weights");
+    decoder
+        .trainable()
+        .expect("it trains")
+        .init(1, &mut params)
+        .expect("weights");
     let mut y = Mat::from_fn(12, 7, |r, b| ((r * 7 + 3 * b) as f64).sin());
     y[(4, 2)] = f64::NAN;
     let w = Mat::from_fn(12, 7, |r, b| if (r + b) % 5 == 0 { 0.0 } else { 4.0 });
@@ -54,7 +58,11 @@ fn loss_gradient_and_chi_squared_at_written_codes_have_the_bits_of_the_report() 
         for (b, (at, record)) in found.iter().zip(&encoded.records).enumerate() {
             assert_eq!(at.admitted, b != 2 || w[(4, 2)] == 0.0, "sample {b}");
             assert_eq!(at.loss.to_bits(), record.loss.to_bits(), "loss of sample {b}");
-            assert_eq!(at.grad_norm.to_bits(), record.grad_norm.to_bits(), "gradient of sample {b}");
+            assert_eq!(
+                at.grad_norm.to_bits(),
+                record.grad_norm.to_bits(),
+                "gradient of sample {b}"
+            );
             assert_eq!(at.chi2.to_bits(), record.chi2.to_bits(), "chi-squared of sample {b}");
             assert_eq!(at.n_valid, record.n_valid, "sample {b}");
         }

@@ -114,7 +114,8 @@ impl Attributes {
             match &one.values {
                 Values::Texts(values) if one.scalar && values.len() == 1 => text(location, &one.name, &values[0])?,
                 Values::Texts(values) => {
-                    let texts: Vec<VarLenUnicode> = values.iter().map(|one| unicode(one)).collect::<hdf5::Result<_>>()?;
+                    let texts: Vec<VarLenUnicode> =
+                        values.iter().map(|one| unicode(one)).collect::<hdf5::Result<_>>()?;
                     let made = location.new_attr::<VarLenUnicode>().shape(texts.len());
                     made.create(one.name.as_str())?.write(&Array1::from(texts))?;
                 }
@@ -162,6 +163,16 @@ fn read(attribute: &H5Attribute, name: String) -> Option<Attribute> {
         TypeDescriptor::VarLenUnicode => texts!(VarLenUnicode),
         _ => return None,
     };
+    let found = match &values {
+        Values::Texts(values) => values.len(),
+        Values::Signed(values) => values.len(),
+        Values::Unsigned(values) => values.len(),
+        Values::Reals(values) => values.len(),
+    };
+    // An attribute without a value says that it has one.
+    if found != count {
+        return None;
+    }
     if let Values::Texts(texts) = &values
         && (texts.iter().map(String::len).sum::<usize>() > TEXT || texts.iter().any(|text| text.contains('\0')))
     {
@@ -222,13 +233,19 @@ mod tests {
             text(&from, "huge", &"x".repeat(TEXT + 1))?;
             text(&from, "CLASS", "DIMENSION_SCALE")?;
             text(&to, "long_name", "ours")?;
-            from.new_attr::<f32>().shape(()).create("_FillValue")?.write_scalar(&-999.0_f32)?;
+            from.new_attr::<f32>()
+                .shape(())
+                .create("_FillValue")?
+                .write_scalar(&-999.0_f32)?;
             let range = from.new_attr::<i16>().shape(2).create("valid_range")?;
             range.write(&Array1::from(vec![0_i16, 300]))?;
             let many = from.new_attr::<f64>().shape(VALUES + 1).create("many")?;
             many.write(&Array1::from(vec![0.0; VALUES + 1]))?;
             let list = VarLenArray::from_slice(&[ObjectReference1::create(&file, "to")?]);
-            let refers = from.new_attr::<VarLenArray<ObjectReference1>>().shape(1).create("refers")?;
+            let refers = from
+                .new_attr::<VarLenArray<ObjectReference1>>()
+                .shape(1)
+                .create("refers")?;
             refers.write(&Array1::from(vec![list]))?;
             Attributes::of(&from).write(&to)
         };
@@ -241,9 +258,17 @@ mod tests {
         assert_eq!(sorted(&told), sorted(&expected));
         let number = |name: &str| {
             let attribute = to.attr(name).expect("it came over");
-            attribute.dtype().and_then(|dtype| dtype.to_descriptor()).expect("a type")
+            attribute
+                .dtype()
+                .and_then(|dtype| dtype.to_descriptor())
+                .expect("a type")
         };
-        assert_eq!(number("_FillValue"), from.attr("_FillValue").and_then(|a| a.dtype()?.to_descriptor()).expect("a type"));
+        assert_eq!(
+            number("_FillValue"),
+            from.attr("_FillValue")
+                .and_then(|a| a.dtype()?.to_descriptor())
+                .expect("a type")
+        );
         let kept = to.attr("long_name").and_then(|a| a.read_scalar::<VarLenUnicode>());
         assert_eq!(kept.expect("a text").as_str(), "ours");
     }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use gfe_model::{Axis, Cols, Element};
 
-use crate::{InputAttributes, IoError};
 use crate::encoded::{empty, lay_out_entry, lay_out_values, root, write_notes};
 use crate::output::Output;
 use crate::scales::{self, Attachments};
+use crate::{InputAttributes, IoError};
 
 /// A file of data being written; nothing appears at its path before [`DataWriter::finish`].
 pub struct DataWriter {

@@ -6,9 +6,9 @@ use hdf5::{Dataset, File, Group, H5Type, Location};
 use ndarray::Array1;
 
 use super::row::{COUNTS, REALS};
-use crate::{Attributes, Coordinate, InputAttributes};
 use crate::output::GROWING_CHUNK;
 use crate::scales::{self, Attachments};
+use crate::{Attributes, Coordinate, InputAttributes};
 
 /// Bytes of a chunk of reconstructions before compression.
 const CHUNK_BYTES: usize = 512 << 10;
