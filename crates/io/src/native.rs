@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_uint};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Once;
 
 use hdf5::{Dataset, File, Location};
@@ -14,7 +15,7 @@ use hdf5_sys::h5s::{
     H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab,
 };
 use hdf5_sys::h5t::{
-    H5T_C_S1, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_size, H5Treclaim, H5Tset_size, H5Tset_strpad,
+    H5T_C_S1, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_size, H5Tis_variable_str, H5Treclaim, H5Tset_size, H5Tset_strpad,
 };
 
 unsafe extern "C" {
@@ -134,6 +135,24 @@ impl RawRows {
         let per_row: usize = dataset.shape()[1..].iter().product();
         let rows = self.values as usize / per_row.max(1);
         self.transfer(dataset, start..start + rows, 0, false)
+    }
+
+    /// A hash of the values: of the texts themselves where they have a length of their own.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        // SAFETY: an open type.
+        if hdf5::sync::sync(|| unsafe { H5Tis_variable_str(self.kind.0) }) > 0 {
+            for pointer in self.bytes.as_chunks::<{ size_of::<usize>() }>().0 {
+                let text = std::ptr::with_exposed_provenance::<std::ffi::c_char>(usize::from_ne_bytes(*pointer));
+                if !text.is_null() {
+                    // SAFETY: HDF5 gave a null-terminated text, which is reclaimed when this is dropped.
+                    hash.write(unsafe { CStr::from_ptr(text) }.to_bytes_with_nul());
+                }
+            }
+        } else {
+            hash.write(&self.bytes);
+        }
+        hash.finish()
     }
 
     fn transfer(&mut self, dataset: &Dataset, rows: std::ops::Range<usize>, at: usize, read: bool) -> bool {

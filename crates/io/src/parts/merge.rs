@@ -71,24 +71,46 @@ pub fn write_merged(parts: &Parts, temporary: &Path) -> Result<(), IoError> {
         output: &output,
         open: RefCell::default(),
         pieces: pieces(&parts.parts, manifest.rows.clone()),
+        written: RefCell::default(),
     };
     merge.rows()?;
     let notes = merge.notes()?;
     output.with(|file| write_notes(file, &notes))?;
+    let written = merge.written.into_inner();
     output.leave()?;
-    check(parts, temporary).inspect_err(|_| {
+    check(parts, temporary, &written, &notes).inspect_err(|_| {
         // The error that led here is the one to tell.
         let _ = std::fs::remove_file(temporary);
     })
 }
 
-/// Reads the file back: whether it is complete, and every row where it belongs.
-fn check(parts: &Parts, temporary: &Path) -> Result<(), IoError> {
+/// A block of rows as it was written: dataset, first row, rows, and a hash of the values.
+type Written = (String, usize, usize, u64);
+
+/// Reads the file back, whether it holds what was written to it: HDF5 does not tell every write that fails. And every row
+/// has to be where it belongs.
+fn check(parts: &Parts, temporary: &Path, written: &[Written], notes: &[(String, String)]) -> Result<(), IoError> {
     let failed = |source| IoError::Hdf5 {
         path: parts.output.clone(),
         source,
     };
+    let lost = |what: &str| IoError::Write {
+        path: parts.output.clone(),
+        source: std::io::Error::other(format!("its {what} reads otherwise than it was written")),
+    };
     let file = open_file(temporary)?;
+    for (name, start, rows, digest) in written {
+        let dataset = file.dataset(name).map_err(failed)?;
+        let mut block = RawRows::new(&dataset, *rows).ok_or_else(|| lost(name))?;
+        if !block.read(&dataset, *start..start + rows, 0) || block.digest() != *digest {
+            return Err(lost(name));
+        }
+    }
+    for (name, content) in notes {
+        if note_text(&file, name).as_deref() != Some(content) {
+            return Err(lost(name));
+        }
+    }
     let rows = parts.manifest.rows.clone();
     let samples = file.dataset("sample").map_err(failed)?;
     let mut sound = samples.shape() == [rows.len()] && file.attr("gfe_state").is_ok();
@@ -153,11 +175,15 @@ fn open_part(part: &Part, manifest: &super::Manifest) -> Result<File, IoError> {
 /// Keys of notes that tell a place.
 const OF_A_PLACE: [&str; 3] = ["path", "files", "model"];
 
-/// A note of a part.
-fn note(file: &File, name: &str) -> Option<Map<String, Value>> {
+/// A note of a file as it stands there.
+fn note_text(file: &File, name: &str) -> Option<String> {
     let data = file.dataset(&format!("entry/process/{name}/data")).ok()?;
-    let text = data.read_scalar::<VarLenUnicode>().ok()?;
-    match serde_json::from_str(text.as_str()) {
+    data.read_scalar::<VarLenUnicode>().ok().map(|text| text.to_string())
+}
+
+/// The same as an object.
+fn note(file: &File, name: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(&note_text(file, name)?) {
         Ok(Value::Object(note)) => Some(note),
         _ => None,
     }
@@ -169,6 +195,7 @@ struct Merge<'a> {
     /// Parts that are open, by number.
     open: RefCell<BTreeMap<usize, File>>,
     pieces: Vec<Piece>,
+    written: RefCell<Vec<Written>>,
 }
 
 impl Merge<'_> {
@@ -236,8 +263,8 @@ impl Merge<'_> {
             self.copy(name, &pieces)?;
         }
         for start in (0..total).step_by(BLOCK_ROWS) {
-            let numbers = start..total.min(start + BLOCK_ROWS);
-            self.output.put("obs", start, &[], numbers.map(|i| i as f64).collect())?;
+            let numbers: Vec<f64> = (start..total.min(start + BLOCK_ROWS)).map(|i| i as f64).collect();
+            self.output.put("obs", start, &[], numbers)?;
         }
         Ok(())
     }
@@ -269,6 +296,9 @@ impl Merge<'_> {
                 filled += count;
                 left.start += count;
             }
+            self.written
+                .borrow_mut()
+                .push((name.to_owned(), start, rows, block.digest()));
             if !block.write(&to, start) {
                 return internal();
             }
