@@ -3,6 +3,7 @@
 usage: check_provenance.py make DATA | check ENCODED CONVERTED
 """
 
+import datetime
 import sys
 
 import h5py
@@ -58,7 +59,8 @@ def check(encoded, converted):
         assert file["name"].attrs["comment"] == "Namen, auch größere"
         process = file["entry/process"]
         assert process["program"][()] == b"gfe" and process["version"][()].count(b".") == 2
-        assert "date" not in process
+        date = datetime.datetime.fromisoformat(process["date"][()].decode().replace("Z", "+00:00"))
+        assert abs(datetime.datetime.now(datetime.timezone.utc) - date) < datetime.timedelta(hours=1)
         assert "huge" not in process["input/data"][()].decode()
     for engine in ("h5netcdf", "netcdf4"):
         with xarray.open_dataset(encoded, engine=engine) as data:

@@ -1,7 +1,8 @@
 //! `gfe encode --dry-run`: what an encoding would do, take and cost, by a few samples; writes nothing.
 
 use super::job::Job;
-use super::{BLOCK_BYTES, block_rows};
+use super::rows::row_of;
+use super::work::block_rows;
 use crate::error::CliError;
 use crate::inspect::print;
 use crate::output;
@@ -22,6 +23,8 @@ const SECOND: usize = 512;
 const ENOUGH: Duration = Duration::from_secs(1);
 /// Rows of a probe that stand together.
 const RUN: usize = 8;
+/// Bytes of an output beside its rows.
+const SLACK: u64 = 1 << 20;
 /// Blocks that an encoding has in memory: those in flight, and one being read.
 const BLOCKS: u64 = 5;
 
@@ -40,7 +43,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let probe = probe(job, anchored)?;
     let steps = probe.states as f64 / probe.rows.max(1) as f64;
     let traced = (steps * (8 * trace_values * rows.len()) as f64) as u64;
-    let needed = layout.bytes().saturating_add(if layout.trace { traced } else { 0 }) + BLOCK_BYTES as u64;
+    let needed = layout.bytes().saturating_add(if layout.trace { traced } else { 0 }) + SLACK;
     let free = free_bytes(&output)?;
     let per_second = probe.rows as f64 / probe.elapsed.as_secs_f64();
     let summary = probe.summary.json(probe.elapsed);
@@ -173,7 +176,9 @@ fn timed(mut encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, anchore
     let start = Instant::now();
     let next = || Ok::<_, CliError>(blocks.next());
     let shared = encode_blocks(&encoding, params, next, |block, encoded| {
-        summary.add(&encoded, block.row);
+        for (row, record) in (block.row..).zip(&encoded.records) {
+            summary.add(&row_of(record, row));
+        }
         states += encoded.records.iter().map(|record| record.trace.len()).sum::<usize>();
         Ok::<(), CliError>(())
     })?;

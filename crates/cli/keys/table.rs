@@ -199,6 +199,12 @@ pub const KEYS: &[Key] = &[
         "Whether error bars are written too"),
     key("encode.fail_above", Number(FRACTION), Is("0.05"),
         "Fraction of failed rows above which the exit code is 1"),
+    key("encode.shard", Text, NONE,
+        "Share I/N of the rows that is encoded alone, I from 1"),
+    key("encode.shard_rows", Count(1, 1 << 40), Depends("what fills some MiB, or a minute"),
+        "Rows that are committed together"),
+    key("encode.reproducible", Flag, Is("false"),
+        "Whether what differs from one run to another is left out of the output"),
 
     key("decoder.plugin", Text, NONE,
         "Decoder plugin: a library by its path, or by a name in the folders of GFE_PLUGIN_PATH"),

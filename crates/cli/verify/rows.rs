@@ -15,6 +15,8 @@ const ROUNDING: f64 = 1e-9;
 const FLOOR: f64 = 1e-13;
 /// A gradient that vanishes is what is left of sums that cancel: it is known to fewer digits.
 const GRADIENT: f64 = 1e-6;
+/// Hashes of what was read of each row.
+const ROW_SHA256: &str = "entry/process/row_sha256";
 /// Rows that are told one by one.
 const TOLD: usize = 20;
 
@@ -29,6 +31,8 @@ pub(super) struct Written {
     grad_norm: Vec<f64>,
     chi2: Vec<f64>,
     n_valid: Vec<f64>,
+    /// Bytes of the hash of what was read of each row; none in files of older programs.
+    sha256: Vec<f64>,
 }
 
 impl Written {
@@ -62,6 +66,11 @@ impl Written {
             grad_norm: column("grad_norm")?,
             chi2: column("chi2")?,
             n_valid: column("n_valid")?,
+            sha256: if file.has(ROW_SHA256) {
+                column(ROW_SHA256)?
+            } else {
+                Vec::new()
+            },
         })
     }
 }
@@ -71,6 +80,9 @@ impl Written {
 pub(super) struct Differences {
     /// Rows that differ.
     pub(super) rows: usize,
+    /// Rows of which something else is read now.
+    pub(super) inputs: usize,
+    first_input: Option<usize>,
     checked: usize,
     without_code: usize,
     /// Largest relative differences of loss, gradient norm and chi-squared.
@@ -82,7 +94,14 @@ pub(super) struct Differences {
 const NAMES: [&str; 3] = ["loss", "grad_norm", "chi2"];
 
 impl Differences {
-    pub(super) fn compare(&mut self, written: &Written, now: &[AtCode]) {
+    /// Counts rows; `hashes` are of what is read of each now.
+    pub(super) fn compare(&mut self, written: &Written, now: &[AtCode], hashes: &[[u8; 32]]) {
+        for ((recorded, hash), sample) in written.sha256.chunks(32).zip(hashes).zip(&written.samples) {
+            if recorded.iter().zip(hash).any(|(a, b)| *a != f64::from(*b)) {
+                self.inputs += 1;
+                self.first_input.get_or_insert(*sample);
+            }
+        }
         for (b, at) in now.iter().enumerate() {
             let (sample, loss) = (written.samples[b], written.loss[b]);
             let code = written.z.col_as_slice(b).iter().all(|z| z.is_finite()) && loss.is_finite();
@@ -144,6 +163,7 @@ impl Differences {
             }
         };
         json!({"checked": self.checked, "without_code": self.without_code, "differing": self.rows,
+            "input_differs": self.inputs, "input_differs_first": self.first_input,
             "worst": {"loss": worst(self.worst[0]), "grad_norm": worst(self.worst[1]), "chi2": worst(self.worst[2])},
             "rows": self.first})
     }
@@ -156,6 +176,10 @@ impl Differences {
                 "{} rows computed again, {} have no code; {} differ by more than rounding",
                 self.checked, self.without_code, self.rows
             ),
+            match self.first_input {
+                None => "what is read of every row is what was read".to_owned(),
+                Some(first) => format!("{} rows are read DIFFERENT, the first is sample {first}", self.inputs),
+            },
             format!("relative differences up to {loss:.1e} in loss, {gradient:.1e} in grad_norm, {chi2:.1e} in chi2"),
         ];
         for row in &self.first {

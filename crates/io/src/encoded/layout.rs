@@ -4,6 +4,7 @@ use gfe_model::Axis;
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Group, H5Type, Location};
 use ndarray::Array1;
+use serde_json::Value;
 
 use super::row::{COUNTS, REALS};
 use crate::output::GROWING_CHUNK;
@@ -12,6 +13,9 @@ use crate::{Attributes, Coordinate, InputAttributes};
 
 /// Bytes of a chunk of reconstructions before compression.
 const CHUNK_BYTES: usize = 512 << 10;
+
+/// Where the hashes of what was read of each row stand.
+pub(crate) const ROW_SHA256: &str = "entry/process/row_sha256";
 
 /// What an output file will hold.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +48,6 @@ pub struct EncodedLayout {
     pub statuses: Vec<(i8, String)>,
     /// What the input says of itself: `units` of the data on the reconstruction, attributes of the scales on theirs.
     pub described: InputAttributes,
-    /// When it was made, as ISO 8601; left out for files whose bytes are not to depend on the time.
-    pub date: Option<String>,
     /// Texts of the root group, such as `title` and `history`.
     pub attributes: Vec<(String, String)>,
 }
@@ -90,7 +92,7 @@ impl EncodedLayout {
         } else {
             0
         };
-        let row = 8 + 1 + 4 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded;
+        let row = 8 + 1 + 4 + 32 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded;
         (row as u64).saturating_mul(self.samples as u64)
     }
 }
@@ -174,10 +176,12 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         ("loss_plot", "loss", &["sample"]),
     ];
     lay_out_entry(file, &plots, layout.reconstruction)?;
-    match &layout.date {
-        Some(date) => field(&file.group("entry/process")?, "date", date),
-        None => Ok(()),
-    }
+    let hashes = empty::<u8>(file, ROW_SHA256, &[n, 32])?;
+    text(
+        &hashes,
+        "long_name",
+        "SHA-256 of what was read of each row; that of all these is rows_sha256 of the note input",
+    )
 }
 
 fn names(axes: &[&str]) -> Vec<String> {
@@ -405,9 +409,14 @@ fn field(group: &Group, name: &str, value: &str) -> hdf5::Result<()> {
     made.shape(()).create(name)?.write_scalar(&unicode(value)?)
 }
 
-/// Notes on how the file came about, as JSON by name.
+/// Notes on how the file came about, as JSON by name; where `environment` has a date, it is the one of the process too.
 pub(crate) fn write_notes(file: &File, notes: &[(String, String)]) -> hdf5::Result<()> {
     let process = file.group("entry/process")?;
+    let environment = notes.iter().find(|(name, _)| name == "environment");
+    let environment: Option<Value> = environment.and_then(|(_, note)| serde_json::from_str(note).ok());
+    if let Some(date) = environment.as_ref().and_then(|told| told["date"].as_str()) {
+        field(&process, "date", date)?;
+    }
     for (name, content) in notes {
         let note = group(&process, name, "NXnote")?;
         text(&note, "type", "application/json")?;
