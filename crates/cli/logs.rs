@@ -89,6 +89,11 @@ pub fn in_json() -> bool {
     FORMAT.get() == Some(&Format::Json)
 }
 
+/// Flags by which another process of this program speaks in the same way.
+pub fn arguments() -> &'static [&'static str] {
+    if in_json() { &["--log-format", "json"] } else { &[] }
+}
+
 /// Whether events of level info are shown.
 pub fn shows_info() -> bool {
     tracing::enabled!(tracing::Level::INFO)

@@ -1,8 +1,8 @@
 //! `gfe merge` and `gfe status`: the parts of an encoded output.
 
 use crate::error::CliError;
-use crate::output;
 use crate::signals::Signals;
+use crate::{logs, output};
 use clap::Args;
 use gfe_io::{EncodedFile, IoError, Parts, write_merged};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub fn run_merge(arguments: &MergeArguments) -> Result<ExitCode, CliError> {
     output::check(&arguments.output, arguments.force, &[])?;
     let rows = parts.manifest().rows.len();
     merge(parts, &Signals::note()?)?;
-    eprintln!("{}: {rows} samples", arguments.output.display());
+    logs::tell(&format!("{}: {rows} samples", arguments.output.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,6 +67,7 @@ pub fn merge(parts: Parts, signals: &Signals) -> Result<(), CliError> {
     let done = Command::new("/proc/self/exe")
         .arg(WORKER)
         .args([parts.output(), &temporary])
+        .args(logs::arguments())
         .status()
         .map_err(|error| CliError::Internal(format!("the process that merges cannot be started: {error}")))?;
     if done.success() {

@@ -521,6 +521,44 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_of_the_table_are_those_that_the_program_takes() {
+        let config = serde_json::json!({"latent": 1, "layers": [1], "activation": "identity", "output": "values"});
+        let able = crate::model::dense(config).expect("a decoder");
+        let mut compared = std::collections::BTreeSet::new();
+        let mut compare = |settings: &Settings| {
+            for (name, taken) in settings.taken.borrow().iter() {
+                let told = Key::named(name).default_value();
+                if let Some(told) = told {
+                    assert_eq!(number_of(&told), number_of(taken), "{name}");
+                    compared.insert(*name);
+                }
+            }
+        };
+        for solver in choices_of("method.solver").expect("a choice") {
+            for grid in ["uniform", "logarithmic"] {
+                let settings = with(&[&format!("solver={solver}"), &format!("grid={grid}")]);
+                crate::method::Method::new(&settings, &able, gfe_model::LossKind::Mse).expect("the defaults are good");
+                compare(&settings);
+            }
+        }
+        for [optimizer, schedule, gradient] in [
+            ["rmsprop", "cosine", "adjoint"],
+            ["adam", "step", "implicit"],
+            ["adamw", "exponential", "approximate"],
+        ] {
+            let settings = with(&[
+                &format!("optimizer={optimizer}"),
+                &format!("schedule={schedule}"),
+                &format!("gradient={gradient}"),
+            ]);
+            // There is no decoder to train; the section was read by then.
+            assert!(crate::train::check(&settings, &able).is_err());
+            compare(&settings);
+        }
+        assert!(compared.len() > 25, "{compared:?}");
+    }
+
+    #[test]
     fn a_models_record_stands_below_everything_and_leaves_out_what_does_not_apply() {
         let mut settings = with(&["solver=amd", "t_end=5"]);
         let training =

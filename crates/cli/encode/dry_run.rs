@@ -32,7 +32,7 @@ const BLOCKS: u64 = 5;
 pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let settings = settings(&job);
     let layout = job.layout();
-    let (shape, rows) = (job.model.shape(), job.rows.clone());
+    let (shape, rows) = (job.model.shape(), job.own());
     let (output, anchored) = (job.output.clone(), job.method.anchors());
     let input = job.input.json();
     let decoder =
@@ -42,8 +42,11 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let block_bytes = (8 * block * (shape.data * 3 + shape.latent * 4)) as u64;
     let probe = probe(job, anchored)?;
     let steps = probe.states as f64 / probe.rows.max(1) as f64;
-    let traced = (steps * (8 * trace_values * rows.len()) as f64) as u64;
+    let traced = (steps * (8 * trace_values * layout.samples) as f64) as u64;
     let needed = layout.bytes().saturating_add(if layout.trace { traced } else { 0 }) + SLACK;
+    // Parts stand beside the output until it is whole.
+    let parts = (needed as f64 * rows.len() as f64 / layout.samples.max(1) as f64) as u64;
+    let disk = needed.saturating_add(parts);
     let free = free_bytes(&output)?;
     let per_second = probe.rows as f64 / probe.elapsed.as_secs_f64();
     let summary = probe.summary.json(probe.elapsed);
@@ -53,7 +56,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
         "rows": [rows.start, rows.end],
         "samples": rows.len(),
         "decoder": decoder,
-        "output": {"path": output, "bytes": needed, "free_bytes": free, "fits": needed <= free},
+        "output": {"path": output, "bytes": needed, "disk_bytes": disk, "free_bytes": free, "fits": disk <= free},
         "memory_bytes": peak_bytes().map(|peak| peak + BLOCKS * block_bytes),
         "probe": {"samples": probe.rows, "failed": summary["failed"], "status": summary["status"],
             "seconds": summary["seconds"], "samples_per_second": summary["samples_per_second"]},
@@ -124,7 +127,7 @@ struct Probe {
 }
 
 fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
-    let shape = job.model.shape();
+    let (shape, rows) = (job.model.shape(), job.own());
     let open = job.model.architecture.opener();
     let common = job.z0.common(shape.latent);
     let mut encoding = job.method.encoding(&open);
@@ -146,7 +149,7 @@ fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
     let warm = job.warm_start.as_ref();
     let mut measure = |count: usize| -> Result<Probe, CliError> {
         let mut blocks = Vec::new();
-        for run in spread(job.rows.clone(), count) {
+        for run in spread(rows.clone(), count) {
             let row = run.start;
             let set = source.read(run.collect())?;
             let start = warm.map(|warm| warm.starts(set.y.as_ref()));
@@ -162,7 +165,7 @@ fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
         timed(encoding, &job.model.params, blocks, anchored)
     };
     let first = measure(FIRST)?;
-    if first.elapsed > ENOUGH || first.rows >= job.rows.len() || full <= FIRST {
+    if first.elapsed > ENOUGH || first.rows >= rows.len() || full <= FIRST {
         return Ok(first);
     }
     measure(full)
