@@ -67,6 +67,18 @@ pub struct Arguments {
     /// Write error bars too: the Laplace approximation; gaussian and poisson losses.
     #[arg(long)]
     pub(super) uncertainty: bool,
+    /// Which values are missing, those where it is not 0: a dataset beside the input, of its shape or of one sample's, or
+    /// FILE.h5:/DATASET. Beside it the input's attributes _FillValue and missing_value say which stored values are.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) mask: Option<String>,
+    /// Weights of the values, 0 or more: a dataset as for --mask; 0 masks a value. With loss gaussian they are 1/sigma^2 in
+    /// units of the input; not with --sigma.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) weight: Option<String>,
+    /// Take a NaN of the input, of its weights or errors for a missing value. Without it a NaN that no attribute declares
+    /// gives its row the status bad_input.
+    #[arg(long)]
+    pub(super) nan_missing: bool,
     /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
     #[arg(long)]
     pub(super) fail_above: Option<f64>,
@@ -107,6 +119,9 @@ impl Arguments {
             (!self.context.is_empty()).then(|| self.context.clone()),
         );
         settings.flag("encode.sigma", self.sigma.clone());
+        settings.flag("encode.mask", self.mask.clone());
+        settings.flag("encode.weight", self.weight.clone());
+        settings.flag("encode.nan_missing", self.nan_missing.then_some(true));
         settings.flag("encode.starts", self.starts);
         settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
         settings.flag("encode.fail_above", self.fail_above);

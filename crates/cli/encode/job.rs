@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use crate::error::CliError;
 use crate::input::Input;
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
@@ -53,7 +53,8 @@ impl Job {
             Some(true) => Some(model.warm_start(path.as_deref())?),
             _ => None,
         };
-        let input = Input::open(&input, scale(&settings)?)?;
+        let asked = Asked::to_encode(&settings)?;
+        let input = Input::open(&input, scale(&settings)?)?.heeding_missing(asked.nan_missing)?;
         let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
         if values != shape.data {
             return Err(CliError::Width {
@@ -62,9 +63,7 @@ impl Job {
                 expected: shape.data,
             });
         }
-        let context: Vec<String> = settings.get("encode.context")?.unwrap_or_default();
-        let sigma: Option<String> = text_of(&settings, "encode.sigma")?;
-        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let known = Known::open(&input, &asked, shape.context)?;
         let default = known.loss(model.output().loss());
         if default == LossKind::Gaussian {
             // A decoder trained without errors is used with them all the same.
@@ -72,7 +71,7 @@ impl Job {
         }
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
-        known.fits(method.loss())?;
+        let known = known.under(method.loss())?;
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();

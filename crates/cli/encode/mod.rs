@@ -76,17 +76,17 @@ impl Job {
             let Some(first) = blocks.next() else { return Ok(None) };
             let ids: Vec<usize> = (first..rows.end.min(first + size)).collect();
             let mut y = Mat::zeros(shape.data, ids.len());
-            let mut own = known.weighted().then(|| Mat::zeros(shape.data, ids.len()));
+            let mut own = known.reads_weights().then(|| Mat::zeros(shape.data, ids.len()));
             input.read(&ids, y.as_mut(), own.as_mut().map(|w| w.as_mut()))?;
             hash.push(y.as_ref());
-            let w = own.or(known.weights(&ids, input.scale())?);
+            let w = known.weigh(&ids, input.scale(), own, &mut y)?;
             let context = known.context(&ids)?;
             let data = Targets {
                 y: y.as_ref(),
                 w: w.as_ref().map(Mat::as_ref),
             };
             let z0 = z0.read(&ids, data, shape.latent)?;
-            let start = warm_start.map(|warm| warm.starts(y.as_ref()));
+            let start = warm_start.map(|warm| warm.starts(data, z0.as_ref()));
             Ok(Some(Block {
                 row: first,
                 y,
@@ -114,6 +114,7 @@ impl Job {
                 z: encoded.z.as_ref(),
                 z0: Some(block.z0.as_ref()),
                 reconstruction: encoded.reconstruction.as_ref().map(Mat::as_ref),
+                weights: block.w.as_ref().map(Mat::as_ref),
                 z_start: began.as_ref().map(Mat::as_ref),
                 z_physical: physical.as_ref().map(|physical| physical.z.as_ref()),
                 uncertainty: encoded.uncertainty.as_ref().map(|bars| ErrorBars {

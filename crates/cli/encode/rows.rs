@@ -17,6 +17,7 @@ impl Job {
             latent: self.model.shape().latent,
             axes: self.input.axes(),
             reconstruction: self.reconstruction,
+            reconstruction_filled: self.reconstruction && self.known.may_miss(),
             z0: self.z0.constant(),
             latents: self
                 .model

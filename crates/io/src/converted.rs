@@ -43,10 +43,10 @@ impl DataWriter {
             scales::mark(&empty::<i64>(file, "sample", &[samples])?, "sample")?;
             let extent = (samples, axes);
             match element {
-                Element::F64 => lay_out_values::<f64>(file, ("data", title), extent, &mut attachments)?,
-                Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments)?,
-                Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments)?,
-            }
+                Element::F64 => lay_out_values::<f64>(file, ("data", title), extent, &mut attachments),
+                Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments),
+                Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments),
+            }?;
             attachments.finish(file)?;
             lay_out_entry(file, &[("data_plot", "data", &["sample"])], false)
         })?;
