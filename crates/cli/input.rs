@@ -70,11 +70,11 @@ impl Input {
         }
     }
 
-    /// The values that are taken for missing, in words.
-    fn missing(&self) -> Vec<String> {
+    /// The stored values that are taken for missing.
+    pub fn missing(&self) -> Vec<f64> {
         match self {
-            Input::H5(input) => input.missing().values().map(|value| value.to_string()).collect(),
-            Input::Plugin { nan, .. } => nan.then(|| f64::NAN.to_string()).into_iter().collect(),
+            Input::H5(input) => input.missing().values().collect(),
+            Input::Plugin { nan, .. } => nan.then_some(f64::NAN).into_iter().collect(),
         }
     }
 
@@ -148,7 +148,9 @@ impl Input {
         told["dims"] = json!(shape.dims.iter().map(|dim| &dim.name).collect::<Vec<_>>());
         told["scale"] = json!(self.scale());
         if self.may_miss() {
-            told["missing"] = json!(self.missing());
+            // JSON has no NaN.
+            let values = self.missing().into_iter().map(|value| value.to_string());
+            told["missing"] = json!(values.collect::<Vec<_>>());
         }
         told
     }

@@ -459,15 +459,30 @@ fn reconstructions_of_missing_values_are_flagged() {
         &["--loss", "poisson", "--mask", "mask", "--reconstruction"],
     );
     python("tests/check_missing.py", &[&output, &data]);
-    let bare = encode(
-        &data,
-        &model,
-        &["--loss", "poisson", "--fail-above", "1", "--reconstruction"],
-    );
+    let bare = encode(&data, &model, &["--loss", "poisson", "--reconstruction"]);
     let file = hdf5::File::open(bare).expect("it is there");
     assert!(
         file.dataset("reconstruction_filled").is_err(),
         "nothing says that a value may be missing"
+    );
+}
+
+#[test]
+fn a_conversion_takes_the_markers_along() {
+    let folder = Folder::default();
+    let model = decoder(&folder, "values", &(0..D).collect::<Vec<_>>());
+    let data = masked(&folder, "data.h5", |i| [-999.0, -998.0, f64::NAN][i % 3]);
+    declare(&data, "y", "_FillValue", &[f64::NAN]);
+    declare(&data, "y", "missing_value", &[-999.0_f64, -998.0]);
+    let (converted, output) = (folder.path("converted.h5"), folder.path("codes.h5"));
+    works(&["convert", &format!("{data}:/y"), &converted]);
+    let input = format!("{converted}:/data");
+    works(&["encode", &input, "-m", &model, "-o", &output, "--fail-above", "1"]);
+    assert!(bits(&output, &RESULTS) == bits(&encode(&data, &model, &[]), &RESULTS));
+    // Row 4 alone has no value.
+    assert_eq!(
+        read(&output, "status").iter().filter(|status| **status == 8.0).count(),
+        1
     );
 }
 

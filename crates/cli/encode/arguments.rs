@@ -40,7 +40,8 @@ pub struct Arguments {
     /// ptc: start at the linear regression of codes on data that the model file holds; the horizon stays tied to z0.
     #[arg(long)]
     pub(super) warm_start: bool,
-    /// Write D(z) too: values as the decoder was fitted to, the input times its scale.
+    /// Write what z decodes to as well, in units of the input times its scale: D(z), for bce its sigmoid, for poisson its
+    /// exponential; with flags that tell which values stand for missing ones.
     #[arg(long)]
     pub(super) reconstruction: bool,
     /// Write time, loss and gradient norm of every accepted step too.
