@@ -106,6 +106,14 @@ impl Input {
         self.source().shape()
     }
 
+    /// Samples that are stored together, if they are.
+    pub fn chunk_rows(&self) -> Option<usize> {
+        match self {
+            Input::H5(input) => input.chunk_rows(),
+            Input::Plugin { .. } => None,
+        }
+    }
+
     /// Axes of a sample.
     pub fn axes(&self) -> Vec<Axis> {
         self.source().axes()

@@ -7,7 +7,6 @@ use crate::error::CliError;
 use crate::input::Input;
 use crate::settings::Settings;
 use faer::Mat;
-use gfe_io::RowsHash;
 use gfe_model::LossKind;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -75,8 +74,6 @@ impl Asked {
 
 /// The inputs that hold it.
 pub struct Known {
-    /// Over everything that is read of it.
-    hash: RowsHash,
     context: Vec<Input>,
     /// A mask, and weights or errors, in the order in which they apply.
     of_values: Vec<OfValues>,
@@ -96,7 +93,6 @@ impl Known {
     /// context have to come together; sigma may also be a number.
     pub fn open(input: &Input, asked: &Asked, wanted: usize) -> Result<Known, CliError> {
         let mut known = Known {
-            hash: RowsHash::default(),
             context: context(input, &asked.context, wanted)?,
             of_values: Vec::new(),
             sigma: None,
@@ -124,21 +120,12 @@ impl Known {
                 (Some(_), Some(number)) if kind == Kind::Sigma => known.sigma = Some(positive(number)?),
                 (Some(text), _) => {
                     let opened = OfValues::open(input, text, kind, asked.nan_missing)?;
-                    // What is the same for all rows is read here and now.
-                    if let Some(shared) = opened.shared() {
-                        known.take(&shared);
-                    }
                     known.of_values.push(opened);
                 }
                 (None, _) => {}
             }
         }
         Ok(known)
-    }
-
-    /// The one place where what was read enters the hash: `[n, rows]`.
-    fn take(&mut self, read: &Mat<f64>) {
-        self.hash.push(read.as_ref());
     }
 
     fn named(&self, kind: Kind) -> Option<&OfValues> {
@@ -191,7 +178,7 @@ impl Known {
         self.reads_weights() || self.of_values.iter().any(OfValues::masks_values)
     }
 
-    /// Where it comes from, with a hash of what was read, for the output's notes; nothing where nothing is known.
+    /// Where it comes from, for the output's notes; nothing where nothing is known.
     pub fn json(&self) -> Option<Value> {
         let mut told = json!({});
         for kind in [Kind::Mask, Kind::Weight, Kind::Sigma] {
@@ -208,7 +195,6 @@ impl Known {
         if told.as_object().is_none_or(|told| told.is_empty()) {
             return None;
         }
-        told["rows_sha256"] = json!(self.hash.clone().finish());
         Some(told)
     }
 
@@ -231,7 +217,6 @@ impl Known {
                 .zip(values)
                 .for_each(|(to, from)| *to = *from);
         }
-        self.take(&all);
         Ok(Some(all))
     }
 
@@ -255,16 +240,14 @@ impl Known {
         w.col_iter_mut()
             .flat_map(|column| column.iter_mut())
             .for_each(|w| *w *= sigma);
-        let mut read = Vec::new();
         for of in &mut self.of_values {
             let squared = match of.kind() {
                 Kind::Mask => false,
                 Kind::Weight => self.inverse_variances,
                 Kind::Sigma => true,
             };
-            read.extend(of.weigh(ids, if squared { over_square } else { 1.0 }, &mut w)?);
+            of.weigh(ids, if squared { over_square } else { 1.0 }, &mut w)?;
         }
-        read.iter().for_each(|read| self.take(read));
         for b in 0..ids.len() {
             let pairs = y.col_as_slice_mut(b).iter_mut().zip(w.col_as_slice(b));
             pairs.filter(|(_, w)| **w == 0.0).for_each(|(y, _)| *y = 0.0);

@@ -83,10 +83,19 @@ pub struct Arguments {
     /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
     #[arg(long)]
     pub(super) fail_above: Option<f64>,
+    /// Encode the share I of N of the rows alone, I from 1, beside runs of the other shares; then gfe merge OUTPUT.
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<String>,
+    /// Rows that are committed together: what an interruption can cost. Default: what fills some MiB, or a minute.
+    #[arg(long, value_name = "ROWS")]
+    pub(super) shard_rows: Option<u32>,
+    /// Leave out of the output what differs from one run to another, such as the number of threads.
+    #[arg(long)]
+    pub(super) reproducible: bool,
     /// Print the summary as one JSON object on stdout.
     #[arg(long)]
     pub(super) json: bool,
-    /// Overwrite the output file.
+    /// Overwrite the output file, and drop parts of other outputs in OUTPUT.parts.
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -126,6 +135,9 @@ impl Arguments {
         settings.flag("encode.starts", self.starts);
         settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
         settings.flag("encode.fail_above", self.fail_above);
+        settings.flag("encode.shard", self.shard.clone());
+        settings.flag("encode.shard_rows", self.shard_rows);
+        settings.flag("encode.reproducible", self.reproducible.then_some(true));
         Ok(settings)
     }
 }

@@ -13,6 +13,7 @@ use gfe_encode::{Begin, WarmStart};
 use gfe_io::Coordinate;
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::Curvature;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What an encoding needs, opened and checked.
@@ -24,7 +25,7 @@ pub(super) struct Job {
     pub(super) begin: Begin,
     pub(super) starts: usize,
     pub(super) uncertainty: Option<Curvature>,
-    pub(super) rows: std::ops::Range<usize>,
+    pub(super) rows: Range<usize>,
     pub(super) z0: Z0,
     pub(super) warm_start: Option<WarmStart>,
     pub(super) output: PathBuf,
@@ -33,6 +34,10 @@ pub(super) struct Job {
     pub(super) trace_at: Vec<f64>,
     pub(super) keep: Vec<Coordinate>,
     pub(super) fail_above: f64,
+    /// Which share of the rows is encoded: i of n, from 1.
+    pub(super) share: Option<(usize, usize)>,
+    pub(super) shard_rows: Option<usize>,
+    pub(super) reproducible: bool,
 }
 
 impl Job {
@@ -100,26 +105,62 @@ impl Job {
                 .map(|name| input.coordinate(name))
                 .collect::<Result<_, _>>()?,
             fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
+            share: share(&settings)?,
+            shard_rows: match settings.count("encode.shard_rows", 0, (0, 1 << 40))? {
+                0 => None,
+                rows => Some(rows as usize),
+            },
+            reproducible: settings.get("encode.reproducible")?.unwrap_or(false),
             model,
             method,
             input,
             output,
         };
-        let z0 = match &job.z0 {
-            Z0::File(input) => input.file(),
-            _ => None,
-        };
-        let read = job.input.file().into_iter().chain(path.as_deref());
-        let inputs: Vec<&Path> = read.chain(job.known.files()).chain(z0).collect();
+        let inputs: Vec<&Path> = job.files().chain(path.as_deref()).collect();
         output::check(&job.output, arguments.force, &inputs)?;
         Ok(job)
     }
 }
 
 impl Job {
+    /// The files that are read, but for the model.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let z0 = match &self.z0 {
+            Z0::File(input) => input.file(),
+            _ => None,
+        };
+        self.input.file().into_iter().chain(self.known.files()).chain(z0)
+    }
+
+    /// The rows of this run: all, or its share, cut between chunks of the input where there are enough of them.
+    pub(super) fn own(&self) -> Range<usize> {
+        let (Range { start, end }, Some((i, n))) = (self.rows.clone(), self.share) else {
+            return self.rows.clone();
+        };
+        let chunk = self.input.chunk_rows().filter(|chunk| chunk * n <= end - start).unwrap_or(1);
+        let edge = |i: usize| match i {
+            0 => start,
+            _ if i == n => end,
+            _ => ((start + (end - start) / n * i + (end - start) % n * i / n) / chunk * chunk).clamp(start, end),
+        };
+        edge(i - 1)..edge(i)
+    }
+
     /// Whether integrations begin elsewhere than at z0.
     pub(super) fn begins_elsewhere(&self) -> bool {
         self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some()
+    }
+}
+
+/// The share `I/N` that is asked for.
+fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
+    let Some(text) = settings.get::<String>("encode.shard")? else { return Ok(None) };
+    let parsed = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((i, n)) if 1 <= i && i <= n && n <= 1_000_000 => Ok(Some((i, n))),
+        _ => Err(CliError::Usage(format!("`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"))),
     }
 }
 

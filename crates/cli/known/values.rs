@@ -121,22 +121,14 @@ impl OfValues {
         self.file.as_deref()
     }
 
-    /// The numbers that are the same for all samples, `[D, 1]`.
-    pub fn shared(&self) -> Option<Mat<f64>> {
-        match &self.layout {
-            Layout::Shared(said) => Some(Mat::from_fn(said.len(), 1, |i, _| said[i].0)),
-            Layout::Rows { .. } => None,
-        }
-    }
-
     /// Whether some value may be masked by it: always, but for one sigma per sample.
     pub fn masks_values(&self) -> bool {
         !matches!(self.layout, Layout::Rows { per_sample: true, .. })
     }
 
     /// Multiplies the weights `w` `[D, rows]` of rows by what is said of them; what has weight 0 already is not looked at, and
-    /// what is said to be missing has weight 0. Gives the numbers that were read for these rows, a column for each.
-    pub fn weigh(&mut self, ids: &[usize], factor: f64, w: &mut Mat<f64>) -> Result<Option<Mat<f64>>, CliError> {
+    /// what is said to be missing has weight 0.
+    pub fn weigh(&mut self, ids: &[usize], factor: f64, w: &mut Mat<f64>) -> Result<(), CliError> {
         let kind = self.kind;
         let multiply = |w: &mut f64, said: f64, missing: bool| {
             if *w != 0.0 {
@@ -149,7 +141,6 @@ impl OfValues {
                     let column = w.col_as_slice_mut(b).iter_mut().zip(&*said);
                     column.for_each(|(w, (said, missing))| multiply(w, *said, *missing));
                 }
-                Ok(None)
             }
             Layout::Rows { input, per_sample } => {
                 let (said, there) = read(input, ids)?;
@@ -159,9 +150,9 @@ impl OfValues {
                         multiply(w, said[at], there[at] == 0.0);
                     }
                 }
-                Ok(Some(said))
             }
         }
+        Ok(())
     }
 }
 

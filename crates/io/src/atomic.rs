@@ -99,10 +99,15 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
+/// Fsyncs the folder that `path` is in.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
 /// Renames `temporary` to `path` and fsyncs the folder, without which the rename itself could be lost.
 pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
-    File::open(folder(path))?.sync_all()
+    sync_folder(path)
 }
 
 #[cfg(test)]

@@ -134,6 +134,11 @@ impl H5Input {
         descriptor.map_or_else(|error| error.to_string(), |descriptor| descriptor.to_string())
     }
 
+    /// Samples of a chunk of the dataset, if it has chunks.
+    pub fn chunk_rows(&self) -> Option<usize> {
+        self.dataset.chunk().and_then(|chunk| chunk.first().copied())
+    }
+
     /// A dataset with one value per sample, by its path or its name beside the data.
     ///
     /// Fails where there is none, it has another shape, or its values are neither numbers nor texts.

@@ -13,6 +13,9 @@ use crate::scales::{self, Attachments};
 /// Bytes of a chunk of reconstructions before compression.
 const CHUNK_BYTES: usize = 512 << 10;
 
+/// Where the hashes of what was read of each row stand.
+pub(crate) const ROW_SHA256: &str = "entry/process/row_sha256";
+
 /// What an output file will hold.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedLayout {
@@ -64,7 +67,7 @@ impl EncodedLayout {
     }
 
     /// Upper bound of the bytes of all rows, but for traces.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let latents = if self.z0.is_some() {
             8 * self.latent
         } else {
@@ -93,7 +96,7 @@ impl EncodedLayout {
         } else {
             0
         };
-        let row = 8 + 1 + 4 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded + flags;
+        let row = 8 + 1 + 4 + 32 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded + flags;
         (row as u64).saturating_mul(self.samples as u64)
     }
 }
@@ -177,7 +180,13 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         ("latent_plot", "z", &["sample", "latent"]),
         ("loss_plot", "loss", &["sample"]),
     ];
-    lay_out_entry(file, &plots, layout.reconstruction)
+    lay_out_entry(file, &plots, layout.reconstruction)?;
+    let hashes = empty::<u8>(file, ROW_SHA256, &[n, 32])?;
+    text(
+        &hashes,
+        "long_name",
+        "SHA-256 of what was read of each row; that of all these is rows_sha256 of the note input",
+    )
 }
 
 fn names(axes: &[&str]) -> Vec<String> {

@@ -99,6 +99,8 @@ pub struct EncodedRows<'a> {
     pub uncertainty: Option<ErrorBars<'a>>,
     /// States on the way of each row; needed where the layout has traces.
     pub traces: Option<&'a [Vec<TracePoint>]>,
+    /// SHA-256 of what was read of each row, see [`crate::row_sha256`].
+    pub sha256: &'a [[u8; 32]],
     /// Rows of the input that they are, for what is passed through.
     pub input: Range<usize>,
 }
