@@ -129,6 +129,7 @@ pub const KEYS: &[Key] = &[
     key("encode.sigma"),
     key("encode.starts"),
     key("encode.uncertainty"),
+    key("encode.noise"),
     key("encode.fail_above"),
     key("decoder.plugin"),
     key("decoder.config"),

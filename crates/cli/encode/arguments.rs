@@ -64,7 +64,7 @@ pub struct Arguments {
     /// Default: 1.
     #[arg(long, value_name = "K")]
     pub(super) starts: Option<u32>,
-    /// Write error bars too: the Laplace approximation; gaussian and poisson losses.
+    /// Write error bars too: the Laplace approximation; gaussian and poisson losses, and mse with --noise.
     #[arg(long)]
     pub(super) uncertainty: bool,
     /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
@@ -76,6 +76,10 @@ pub struct Arguments {
     /// Overwrite the output file.
     #[arg(long)]
     pub(super) force: bool,
+    /// Loss mse: what the errors of the values are taken for in --uncertainty and chi2. `estimate`: what the decoder left unexplained of
+    /// the validation samples of its training, from the model file. The codes are the same.
+    #[arg(long, value_name = "estimate")]
+    pub(super) noise: Option<String>,
 }
 
 impl Arguments {
@@ -109,6 +113,7 @@ impl Arguments {
         settings.flag("encode.sigma", self.sigma.clone());
         settings.flag("encode.starts", self.starts);
         settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
+        settings.flag("encode.noise", self.noise.clone());
         settings.flag("encode.fail_above", self.fail_above);
         Ok(settings)
     }

@@ -55,6 +55,7 @@ impl Job {
         let mut encoding = method.encoding(&open);
         encoding.reconstruction = self.reconstruction;
         (encoding.starts, encoding.begin, encoding.uncertainty) = (self.starts, self.begin, self.uncertainty);
+        encoding.noise = self.noise.as_ref();
         encoding.common_z0 = if self.warm_start.is_some() {
             None
         } else {

@@ -62,6 +62,9 @@ impl Job {
         if let Some(curvature) = self.uncertainty {
             config["uncertainty"] = json!(hessian_name(curvature));
         }
+        if self.noise.is_some() {
+            config["noise"] = json!("estimate");
+        }
         let mut from = self.input.json();
         from["rows"] = json!([self.rows.start, self.rows.end]);
         from["rows_sha256"] = json!(rows_sha256);
@@ -71,6 +74,9 @@ impl Job {
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        if let Some(noise) = &self.noise {
+            decoder["noise"] = json!({"samples": noise.samples, "sha256": params_sha256(&noise.sigma)});
+        }
         let latents: Vec<Value> = architecture
             .decoder()
             .latents()

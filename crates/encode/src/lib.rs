@@ -15,6 +15,7 @@ mod gradient_flow;
 mod held_out;
 mod ledger;
 mod measure;
+mod noise;
 mod origin;
 mod pass;
 mod rate;
@@ -33,6 +34,7 @@ pub use encoder::{
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
+pub use noise::Noise;
 pub use origin::Origin;
 pub use rate::Rate;
 pub use reduced::encode_reduced;
