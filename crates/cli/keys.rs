@@ -132,6 +132,7 @@ pub const KEYS: &[Key] = &[
     key("encode.nan_missing"),
     key("encode.starts"),
     key("encode.uncertainty"),
+    key("encode.noise"),
     key("encode.fail_above"),
     key("encode.shard"),
     key("encode.shard_rows"),

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::plugin;
 use crate::settings::Settings;
 use faer::Mat;
-use gfe_encode::WarmStart;
+use gfe_encode::{Noise, WarmStart};
 use gfe_io::{ModelFile, StoredTensor};
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, Taped, Unbounded};
@@ -206,6 +206,7 @@ pub struct Model {
     pub z0: Option<Vec<f64>>,
     /// The encoder network that the file holds.
     pub encoder: Option<EncoderNetwork>,
+    noise: Option<StoredTensor>,
     warm_start: Option<(StoredTensor, StoredTensor)>,
     warm_start_mean: Option<StoredTensor>,
     vectors: Option<(StoredTensor, StoredTensor)>,
@@ -219,6 +220,15 @@ const WARM_START_MEAN: &str = "gfe.warm_start.mean";
 
 /// The tensor of a learned z0, `[d]`.
 pub const LEARNED_Z0: &str = "gfe.z0";
+
+/// The tensor of the standard errors of the decoder's values, `[D]`.
+const NOISE: &str = "gfe.noise";
+
+/// An estimate of errors as a tensor, with its name.
+pub fn noise_tensor(noise: &Noise) -> (String, StoredTensor) {
+    let (shape, values) = (vec![noise.sigma.len()], noise.sigma.clone());
+    (NOISE.to_owned(), StoredTensor { shape, values })
+}
 
 /// Codes and what they decode to, a column each.
 pub type Vectors = (Mat<f64>, Mat<f64>);
@@ -262,6 +272,7 @@ impl Model {
                 training: None,
                 z0: None,
                 encoder: None,
+                noise: None,
                 warm_start: None,
                 warm_start_mean: None,
                 vectors: None,
@@ -281,6 +292,7 @@ impl Model {
         Ok(Model {
             z0: z0.map(|z0| z0.values),
             encoder: EncoderNetwork::read(&mut file)?,
+            noise: file.tensors.remove(NOISE),
             params: file.params_for(&architecture.decoder().tensors())?,
             training: file.training,
             warm_start: weight.zip(bias),
@@ -353,6 +365,38 @@ impl Model {
             weight: Mat::from_fn(shape.latent, shape.data, |r, c| weight.values[r * shape.data + c]),
             bias: bias.values.clone(),
             mean: mean.map(|mean| mean.values.clone()),
+        })
+    }
+
+    /// The standard errors of the decoder's values that the file, read from `path`, holds.
+    pub fn noise(&self, path: Option<&Path>) -> Result<Noise, CliError> {
+        let path = path.map_or_else(|| "the decoder".to_owned(), |path| path.display().to_string());
+        let record = self.training.as_ref().map(|training| &training["noise"]);
+        let Some(noise) = &self.noise else {
+            let why = record.and_then(|record| record["why"].as_str());
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            return Err(CliError::Decoder(format!(
+                "{path}: it holds no estimate of its errors{why}: train it with gfe, loss mse and samples held out for validation; or \
+                 give the errors of the values by --sigma"
+            )));
+        };
+        let values = self.shape().data;
+        let bad = |what: String| Err(CliError::Decoder(format!("{path}: its `{NOISE}` {what}")));
+        if noise.shape != [values] {
+            return bad(format!("is of shape {:?}, [{values}] is needed", noise.shape));
+        }
+        if let Some(wrong) = noise.values.iter().find(|sigma| **sigma < 0.0 || sigma.is_infinite()) {
+            return bad(format!(
+                "has the value {wrong}: standard errors are 0 or more, NaN where not known"
+            ));
+        }
+        if !noise.values.iter().any(|sigma| *sigma > 0.0) {
+            return bad("has no value above 0: error bars cannot be made of it".into());
+        }
+        let samples = record.and_then(|record| record["samples"].as_u64()).unwrap_or(0);
+        Ok(Noise {
+            sigma: noise.values.clone(),
+            samples: samples as usize,
         })
     }
 }

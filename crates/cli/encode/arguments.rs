@@ -65,7 +65,7 @@ pub struct Arguments {
     /// Default: 1.
     #[arg(long, value_name = "K")]
     pub(super) starts: Option<u32>,
-    /// Write error bars too: the Laplace approximation; gaussian and poisson losses.
+    /// Write error bars too: the Laplace approximation; gaussian and poisson losses, and mse with --noise.
     #[arg(long)]
     pub(super) uncertainty: bool,
     /// Which values are missing, those where it is not 0: a dataset beside the input, of its shape or of one sample's, or
@@ -98,6 +98,10 @@ pub struct Arguments {
     /// Overwrite the output file, and drop parts of other outputs in OUTPUT.parts.
     #[arg(long)]
     pub(super) force: bool,
+    /// Loss mse: what the errors of the values are taken for in --uncertainty and chi2. `estimate`: what the decoder left unexplained of
+    /// the validation samples of its training, from the model file. The codes are the same.
+    #[arg(long, value_name = "estimate")]
+    pub(super) noise: Option<String>,
 }
 
 impl Arguments {
@@ -134,6 +138,7 @@ impl Arguments {
         settings.flag("encode.nan_missing", self.nan_missing.then_some(true));
         settings.flag("encode.starts", self.starts);
         settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
+        settings.flag("encode.noise", self.noise.clone());
         settings.flag("encode.fail_above", self.fail_above);
         settings.flag("encode.shard", self.shard.clone());
         settings.flag("encode.shard_rows", self.shard_rows);

@@ -65,6 +65,9 @@ impl Job {
         if let Some(curvature) = self.uncertainty {
             config["uncertainty"] = json!(hessian_name(curvature));
         }
+        if self.noise.is_some() {
+            config["noise"] = json!("estimate");
+        }
         let mut from = self.input.json();
         if let Some(known) = self.known.json() {
             from["known"] = known;
@@ -73,6 +76,9 @@ impl Job {
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        if let Some(noise) = &self.noise {
+            decoder["noise"] = json!({"samples": noise.samples, "sha256": params_sha256(&noise.sigma)});
+        }
         let latents: Vec<Value> = architecture
             .decoder()
             .latents()

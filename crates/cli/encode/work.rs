@@ -8,7 +8,10 @@ use crate::signals::Signals;
 use crate::summary::Summary;
 use faer::Mat;
 use gfe_encode::{Block, Encoded, Trace, encode_blocks_until};
-use gfe_io::{EncodedFile, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, Part, Parts, RowsHash, TracePoint, row_sha256};
+use gfe_io::{
+    EncodedFile, EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, Part, Parts, RowsHash, TracePoint,
+    row_sha256,
+};
 use gfe_model::{Decoder, Targets};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
@@ -87,6 +90,7 @@ impl Job {
         let mut encoding = method.encoding(&open);
         encoding.reconstruction = self.reconstruction;
         (encoding.starts, encoding.begin, encoding.uncertainty) = (self.starts, self.begin, self.uncertainty);
+        encoding.noise = self.noise.as_ref();
         encoding.common_z0 = if self.warm_start.is_some() {
             None
         } else {

@@ -5,7 +5,8 @@ mod row;
 
 pub use layout::{EncodedLayout, NamedLatent};
 pub(crate) use layout::{
-    ROW_SHA256, empty, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode, write_notes,
+    ROW_SHA256, empty, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode,
+    write_notes,
 };
 pub use row::{EncodedRow, EncodedRows, ErrorBars, TracePoint};
 
