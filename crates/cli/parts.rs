@@ -127,7 +127,11 @@ pub fn run_status(arguments: &StatusArguments) -> Result<ExitCode, CliError> {
             told["samples"],
             told["parts"]
         );
-        output::say(&if missing > 0 { format!("{text}; missing: {}", told["missing"]) } else { text })?;
+        output::say(&if missing > 0 {
+            format!("{text}; missing: {}", told["missing"])
+        } else {
+            text
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

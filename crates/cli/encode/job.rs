@@ -3,13 +3,13 @@
 use super::arguments::Arguments;
 use crate::error::CliError;
 use crate::input::Input;
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
 use crate::z0::Z0;
 use crate::{output, rows};
-use gfe_encode::{Begin, WarmStart};
+use gfe_encode::{Begin, Noise, WarmStart};
 use gfe_io::Coordinate;
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::Curvature;
@@ -25,6 +25,7 @@ pub(super) struct Job {
     pub(super) begin: Begin,
     pub(super) starts: usize,
     pub(super) uncertainty: Option<Curvature>,
+    pub(super) noise: Option<Noise>,
     pub(super) rows: Range<usize>,
     pub(super) z0: Z0,
     pub(super) warm_start: Option<WarmStart>,
@@ -58,7 +59,8 @@ impl Job {
             Some(true) => Some(model.warm_start(path.as_deref())?),
             _ => None,
         };
-        let input = Input::open(&input, scale(&settings)?)?;
+        let asked = Asked::to_encode(&settings)?;
+        let input = Input::open(&input, scale(&settings)?)?.heeding_missing(asked.nan_missing)?;
         let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
         if values != shape.data {
             return Err(CliError::Width {
@@ -67,9 +69,7 @@ impl Job {
                 expected: shape.data,
             });
         }
-        let context: Vec<String> = settings.get("encode.context")?.unwrap_or_default();
-        let sigma: Option<String> = text_of(&settings, "encode.sigma")?;
-        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let known = Known::open(&input, &asked, shape.context)?;
         let default = known.loss(model.output().loss());
         if default == LossKind::Gaussian {
             // A decoder trained without errors is used with them all the same.
@@ -77,11 +77,14 @@ impl Job {
         }
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
-        known.fits(method.loss())?;
+        let known = known.under(method.loss())?;
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
-        let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma()))?;
+        let noise = noise(&settings, (method.loss(), known.has_sigma()))?
+            .then(|| model.noise(path.as_deref()))
+            .transpose()?;
+        let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma(), noise.is_some()))?;
         let trace = settings.get("encode.trace")?.unwrap_or(false);
         let trace_at = trace_at(&settings, &method)?;
         if trace && !trace_at.is_empty() {
@@ -98,6 +101,7 @@ impl Job {
             begin: if guesses { Begin::Guess } else { Begin::Z0 },
             starts,
             uncertainty,
+            noise,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
             trace,
             trace_at,
@@ -138,7 +142,11 @@ impl Job {
         let (Range { start, end }, Some((i, n))) = (self.rows.clone(), self.share) else {
             return self.rows.clone();
         };
-        let chunk = self.input.chunk_rows().filter(|chunk| chunk * n <= end - start).unwrap_or(1);
+        let chunk = self
+            .input
+            .chunk_rows()
+            .filter(|chunk| chunk * n <= end - start)
+            .unwrap_or(1);
         let edge = |i: usize| match i {
             0 => start,
             _ if i == n => end,
@@ -155,13 +163,17 @@ impl Job {
 
 /// The share `I/N` that is asked for.
 fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
-    let Some(text) = settings.get::<String>("encode.shard")? else { return Ok(None) };
+    let Some(text) = settings.get::<String>("encode.shard")? else {
+        return Ok(None);
+    };
     let parsed = text
         .split_once('/')
         .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     match parsed {
         Some((i, n)) if 1 <= i && i <= n && n <= 1_000_000 => Ok(Some((i, n))),
-        _ => Err(CliError::Usage(format!("`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"))),
+        _ => Err(CliError::Usage(format!(
+            "`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"
+        ))),
     }
 }
 
@@ -190,23 +202,45 @@ pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
     Ok(scale.is_finite().then_some(scale))
 }
 
-/// With which Hessian error bars are made, if they are asked for: exact where the decoder has second-order products.
+/// Whether the errors of the values are those that the model file holds.
+fn noise(settings: &Settings, (loss, errors): (LossKind, bool)) -> Result<bool, CliError> {
+    if settings.choice("encode.noise", &["estimate"])?.is_none() {
+        return Ok(false);
+    }
+    let why = if errors {
+        "and errors of the values are given too, which the estimate contains already: leave out one".to_owned()
+    } else if loss != LossKind::Mse {
+        let name = loss.loss().name();
+        format!("which is for loss mse, and the loss is {name}: leave it out, or take loss mse")
+    } else {
+        return Ok(true);
+    };
+    Err(CliError::Usage(format!("`noise` is estimate, {why}")))
+}
+
+/// With which Hessian error bars are made, if they are asked for: exact where the decoder has second-order products. They need to know
+/// how large the `errors` of the values are, given or estimated.
 fn uncertainty(
     settings: &Settings,
     decoder: &dyn Decoder,
-    (loss, errors): (LossKind, bool),
+    (loss, given, estimated): (LossKind, bool, bool),
 ) -> Result<Option<Curvature>, CliError> {
     if settings.get("encode.uncertainty")? != Some(true) {
         return Ok(None);
     }
-    if !(loss == LossKind::Poisson || (loss == LossKind::Gaussian && errors)) {
-        let text = format!(
-            "`uncertainty` needs a likelihood, and the loss is {}",
-            loss.loss().name()
-        );
-        return Err(CliError::Usage(format!(
-            "{text}: give the errors of the values by --sigma, or take loss poisson"
-        )));
+    let why = match loss {
+        LossKind::Gaussian if !given => "which needs errors of the values beside loss gaussian: name them by --sigma",
+        LossKind::Mse if !estimated => {
+            "and loss mse says nothing of how large the errors of the values are: give them by --sigma, which makes the loss gaussian, \
+             or take those that the model file holds by --noise estimate"
+        }
+        LossKind::Bce => {
+            "and loss bce is no likelihood of values between 0 and 1: encode with loss gaussian or poisson, or leave it out"
+        }
+        LossKind::Gaussian | LossKind::Poisson | LossKind::Mse => "",
+    };
+    if !why.is_empty() {
+        return Err(CliError::Usage(format!("`uncertainty` is set, {why}")));
     }
     if decoder.tangent().is_none() {
         let text = "`uncertainty` needs Jacobian-vector products, and this decoder has none: leave it out";

@@ -35,7 +35,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let mut parts = Parts::begin(&job.output, (manifest, &skeleton), hold, arguments.force)?;
     let own = job.own();
     let result = space(&parts, &layout).and_then(|()| {
-        let before = tell(&parts, own.len(), parts.missing(own.clone()).iter().map(ExactSizeIterator::len).sum());
+        let before = tell(
+            &parts,
+            own.len(),
+            parts.missing(own.clone()).iter().map(ExactSizeIterator::len).sum(),
+        );
         let signals = Signals::note()?;
         signals.end_in_time();
         let summary = job.encode(&mut parts, (own.clone(), &layout), &signals)?;
@@ -79,7 +83,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
 /// Fails where the disk has no room for the parts to come and for the output that they are merged into.
 fn space(parts: &Parts, layout: &gfe_io::EncodedLayout) -> Result<(), CliError> {
     let rows = layout.samples.max(1) as u64;
-    let missing: usize = parts.missing(parts.manifest().rows.clone()).iter().map(ExactSizeIterator::len).sum();
+    let missing: usize = parts
+        .missing(parts.manifest().rows.clone())
+        .iter()
+        .map(ExactSizeIterator::len)
+        .sum();
     let bytes = layout.bytes();
     Ok(parts.check_space(bytes.saturating_add(bytes / rows * missing as u64))?)
 }
@@ -91,7 +99,11 @@ fn tell(parts: &Parts, own: usize, missing: usize) -> usize {
         eprintln!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
     }
     if missing < own {
-        eprintln!("{}: going on after {} of {own} samples", folder.display(), own - missing);
+        eprintln!(
+            "{}: going on after {} of {own} samples",
+            folder.display(),
+            own - missing
+        );
     }
     own - missing
 }

@@ -19,6 +19,7 @@ impl Job {
             latent: self.model.shape().latent,
             axes: self.input.axes(),
             reconstruction: self.reconstruction,
+            reconstruction_filled: self.reconstruction && self.known.may_miss(),
             z0: self.z0.constant(),
             latents: self
                 .model
@@ -64,6 +65,9 @@ impl Job {
         if let Some(curvature) = self.uncertainty {
             config["uncertainty"] = json!(hessian_name(curvature));
         }
+        if self.noise.is_some() {
+            config["noise"] = json!("estimate");
+        }
         let mut from = self.input.json();
         if let Some(known) = self.known.json() {
             from["known"] = known;
@@ -72,6 +76,9 @@ impl Job {
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        if let Some(noise) = &self.noise {
+            decoder["noise"] = json!({"samples": noise.samples, "sha256": params_sha256(&noise.sigma)});
+        }
         let latents: Vec<Value> = architecture
             .decoder()
             .latents()

@@ -8,12 +8,10 @@ use std::sync::Once;
 use hdf5::{Dataset, File, Location};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
 use hdf5_sys::h5d::{H5Dget_space, H5Dget_type, H5Dread, H5Dwrite};
-use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5f::H5Fget_file_image;
+use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5p::H5P_DEFAULT;
-use hdf5_sys::h5s::{
-    H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab,
-};
+use hdf5_sys::h5s::{H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab};
 use hdf5_sys::h5t::{
     H5T_C_S1, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_size, H5Tis_variable_str, H5Treclaim, H5Tset_size, H5Tset_strpad,
 };
@@ -111,7 +109,9 @@ impl RawRows {
         let kind = Type::of(dataset)?;
         // SAFETY: an open type.
         let size = hdf5::sync::sync(|| unsafe { H5Tget_size(kind.0) });
-        let values = dataset.shape()[1..].iter().try_fold(rows, |n, len| n.checked_mul(*len))?;
+        let values = dataset.shape()[1..]
+            .iter()
+            .try_fold(rows, |n, len| n.checked_mul(*len))?;
         Some(RawRows {
             bytes: vec![0; values.checked_mul(size)?],
             values: values as u64,
@@ -191,9 +191,23 @@ impl RawRows {
             let memory = H5Screate_simple(1, &values, null);
             let done = chosen >= 0
                 && if read {
-                    H5Dread(dataset.id(), self.kind.0, memory, file, H5P_DEFAULT, place.as_mut_ptr().cast())
+                    H5Dread(
+                        dataset.id(),
+                        self.kind.0,
+                        memory,
+                        file,
+                        H5P_DEFAULT,
+                        place.as_mut_ptr().cast(),
+                    )
                 } else {
-                    H5Dwrite(dataset.id(), self.kind.0, memory, file, H5P_DEFAULT, place.as_ptr().cast())
+                    H5Dwrite(
+                        dataset.id(),
+                        self.kind.0,
+                        memory,
+                        file,
+                        H5P_DEFAULT,
+                        place.as_ptr().cast(),
+                    )
                 } >= 0;
             H5Sclose(memory);
             H5Sclose(file);

@@ -355,7 +355,9 @@ impl Parts {
         for entry in fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, error))? {
             let path = entry.map_err(|error| failed(&self.folder, error))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let ours = [MANIFEST, SKELETON, "rows-"].iter().any(|known| name.starts_with(known));
+            let ours = [MANIFEST, SKELETON, "rows-"]
+                .iter()
+                .any(|known| name.starts_with(known));
             if Part::named(&path).is_some() || (ours && name.contains(".tmp-")) || name.starts_with("lock-") {
                 remove(&path)?;
             }
@@ -433,7 +435,11 @@ fn take(path: &Path, exclusive: bool) -> Result<File, IoError> {
             .write(true)
             .open(path)
             .map_err(failed)?;
-        let locked = if exclusive { file.try_lock() } else { file.try_lock_shared() };
+        let locked = if exclusive {
+            file.try_lock()
+        } else {
+            file.try_lock_shared()
+        };
         if let Err(TryLockError::WouldBlock) = locked {
             return Err(IoError::Held { path: path.to_owned() });
         }
