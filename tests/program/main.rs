@@ -14,3 +14,4 @@ mod tools;
 mod train;
 
 pub use support::{Folder, fails, gfe, python, read, root, text, works};
+mod uncertainty;

@@ -84,6 +84,15 @@ impl Job {
         let noise = noise(&settings, (method.loss(), known.has_sigma()))?
             .then(|| model.noise(path.as_deref()))
             .transpose()?;
+        let unknown = noise
+            .iter()
+            .flat_map(|noise| &noise.sigma)
+            .filter(|sigma| sigma.is_nan());
+        if let unknown @ 1.. = unknown.count() {
+            eprintln!(
+                "of {unknown} of {values} values the error is not known: rows in which one of them counts get no error bars"
+            );
+        }
         let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma(), noise.is_some()))?;
         let trace = settings.get("encode.trace")?.unwrap_or(false);
         let trace_at = trace_at(&settings, &method)?;
