@@ -81,7 +81,9 @@ impl Run {
         let part = self.part.to_string();
         let (data, rows) = (data().display(), format!("0..{}", self.rows));
         let (data, model) = (format!("{data}/data.h5:/y"), format!("{data}/model.safetensors"));
-        let mut words = vec!["encode", &data, "-m", &model, "-o", output, "--keep", "name", "--rows", &rows];
+        let mut words = vec![
+            "encode", &data, "-m", &model, "-o", output, "--keep", "name", "--rows", &rows,
+        ];
         words.extend(["--reproducible", "--threads", "1", "--force", "--shard-rows", &part]);
         if self.reconstruction {
             words.push("--reconstruction");
@@ -99,7 +101,10 @@ impl Run {
     }
 
     fn begun(&self) -> Child {
-        self.command().stderr(Stdio::null()).spawn().expect("the program starts")
+        self.command()
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts")
     }
 
     /// The bytes of the output of an uninterrupted run that is cut in no parts.
@@ -136,11 +141,14 @@ impl Run {
 
     /// Rows in parts, each of which has to be readable.
     fn committed(&self, seen: &str) -> usize {
-        let Ok(found) = Parts::peek(Path::new(&self.output())) else { return 0 };
+        let Ok(found) = Parts::peek(Path::new(&self.output())) else {
+            return 0;
+        };
         for part in &found.parts {
             let file = EncodedFile::open(&part.path).unwrap_or_else(|error| panic!("{seen}: {error}"));
             assert_eq!(file.samples(), part.rows.len(), "{seen}");
-            file.records(0..part.rows.len()).unwrap_or_else(|error| panic!("{seen}: {error}"));
+            file.records(0..part.rows.len())
+                .unwrap_or_else(|error| panic!("{seen}: {error}"));
         }
         let missing: usize = found.missing.iter().map(ExactSizeIterator::len).sum();
         found.manifest.rows.len() - missing
@@ -158,11 +166,19 @@ impl Run {
 
 /// Strikes at every call by which the program, or the process that merges for it, changes files in the folder.
 fn strikes(which: (&str, &str), least: usize) {
-    let run = if soak() { Run::new(ROWS, 2000) } else { Run::new(600, 200) };
+    let run = if soak() {
+        Run::new(ROWS, 2000)
+    } else {
+        Run::new(600, 200)
+    };
     let expected = run.expected();
     let output = run.output();
     let folder = Path::new(&output).parent().expect("a folder");
-    let text = folder.canonicalize().expect("the folder is there").display().to_string();
+    let text = folder
+        .canonicalize()
+        .expect("the folder is there")
+        .display()
+        .to_string();
     let older = b"an older output";
     let mut check = |at: usize, call: &Call, fault: Fault, left: &Output| {
         let seen = format!("{fault:?} at call {at}, {} of {}", call.name, call.path);
@@ -246,7 +262,9 @@ fn an_encoding_killed_at_random_moments_loses_no_part_and_ends_with_the_same_byt
 
 /// Sends a signal.
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    let sent = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
     assert!(sent.expect("kill starts").success());
 }
 
@@ -254,7 +272,10 @@ fn signal(child: &Child, name: &str) {
 fn until(what: &str, so: impl Fn() -> bool) {
     let start = Instant::now();
     while !so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} takes more than a minute");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{what} takes more than a minute"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -284,7 +305,12 @@ fn a_second_run_on_the_same_output_is_refused() {
     until("the first part", || run.committed("the first run") > 0);
     signal(&child, "STOP");
     let second = run.command().output().expect("the program starts");
-    assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+    assert_eq!(
+        second.status.code(),
+        Some(75),
+        "{}",
+        String::from_utf8_lossy(&second.stderr)
+    );
     let status = gfe(&["status", &run.output(), "--json"]);
     let told = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(told.contains("\"running\""), "{told}");
@@ -325,13 +351,21 @@ fn shares_of_any_number_merge_to_the_same_bytes() {
             works(&words.collect::<Vec<_>>());
             if i > 1 {
                 let refused = merge();
-                assert_eq!(refused.status.code(), Some(65), "{}", String::from_utf8_lossy(&refused.stderr));
+                assert_eq!(
+                    refused.status.code(),
+                    Some(65),
+                    "{}",
+                    String::from_utf8_lossy(&refused.stderr)
+                );
             }
         }
         let again = arguments.iter().map(String::as_str).chain(["--shard", "1/1"]);
         works(&again.collect::<Vec<_>>());
         assert!(merge().status.success());
-        assert!(std::fs::read(run.output()).expect("it is there") == expected, "{n} shares");
+        assert!(
+            std::fs::read(run.output()).expect("it is there") == expected,
+            "{n} shares"
+        );
         assert_eq!(run.names(), ["out.h5"]);
     }
 }
@@ -353,7 +387,10 @@ fn a_full_disk_ends_a_run_with_74_and_leaves_no_half_file() {
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .output()
             .expect("unshare starts");
-        let (said, told) = (String::from_utf8_lossy(&ran.stderr), String::from_utf8_lossy(&ran.stdout));
+        let (said, told) = (
+            String::from_utf8_lossy(&ran.stderr),
+            String::from_utf8_lossy(&ran.stdout),
+        );
         if matches!(ran.status.code(), Some(1 | 99)) && said.contains("ermi") {
             eprintln!("no file system can be mounted here, so a full disk is not tried: {said}");
             return;

@@ -13,7 +13,10 @@ const ROWS: &str = "2000";
 /// A pipeline's folder with `data.h5`.
 fn data() -> Folder {
     let folder = Folder::default();
-    python("tests/pipelines/make_data.py", &[&folder.path(""), &text("tests/data/mnist_test_200.h5"), ROWS]);
+    python(
+        "tests/pipelines/make_data.py",
+        &[&folder.path(""), &text("tests/data/mnist_test_200.h5"), ROWS],
+    );
     folder
 }
 
@@ -24,7 +27,15 @@ fn model() -> String {
 /// The bytes of the output of one run.
 fn expected(folder: &Folder) -> Vec<u8> {
     let output = folder.path("whole.h5");
-    works(&["encode", &folder.path("data.h5:/images"), "-m", &model(), "-o", &output, "--reproducible"]);
+    works(&[
+        "encode",
+        &folder.path("data.h5:/images"),
+        "-m",
+        &model(),
+        "-o",
+        &output,
+        "--reproducible",
+    ]);
     std::fs::read(output).expect("the output is there")
 }
 
@@ -53,7 +64,10 @@ fn snakemake_tries_a_killed_share_again_and_keeps_an_output_with_failed_rows() {
     assert!(ran.status.success(), "{said}");
     assert!(Path::new(&folder.path("mark")).exists(), "a share was killed: {said}");
     assert!(std::fs::read(&output).expect("the output is there") == expected);
-    let failed = read(&output, "status").into_iter().filter(|status| *status != 0.0).count();
+    let failed = read(&output, "status")
+        .into_iter()
+        .filter(|status| *status != 0.0)
+        .count();
     assert_eq!(failed, 40, "1% with a NaN and 1% out of range");
 }
 
@@ -70,7 +84,14 @@ fn slurm_jobs_go_on_after_the_warning_of_their_end() {
         let mut command = Command::new("bash");
         command
             .arg(root("tests/pipelines/encode.sbatch"))
-            .args([&folder.path("data.h5:/images"), &model(), &output, "--reproducible", "--shard-rows", "50"])
+            .args([
+                &folder.path("data.h5:/images"),
+                &model(),
+                &output,
+                "--reproducible",
+                "--shard-rows",
+                "50",
+            ])
             .env("PATH", &path)
             .env("SLURM_ARRAY_TASK_ID", i.to_string())
             .env("SLURM_ARRAY_TASK_COUNT", "3")
@@ -81,12 +102,16 @@ fn slurm_jobs_go_on_after_the_warning_of_their_end() {
     let parts = folder.path("codes.h5.parts");
     let committed = || {
         let names = std::fs::read_dir(&parts).into_iter().flatten().flatten();
-        names.filter(|entry| entry.file_name().to_string_lossy().ends_with(".h5")).count()
+        names
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".h5"))
+            .count()
     };
     while committed() < 2 {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let sent = Command::new("kill").args(["-s", "USR1", &warned.id().to_string()]).status();
+    let sent = Command::new("kill")
+        .args(["-s", "USR1", &warned.id().to_string()])
+        .status();
     assert!(sent.expect("kill starts").success());
     assert_eq!(warned.wait().expect("it ends").code(), Some(143));
     for i in 1..=3 {

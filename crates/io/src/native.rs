@@ -13,7 +13,8 @@ use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5p::H5P_DEFAULT;
 use hdf5_sys::h5s::{H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab};
 use hdf5_sys::h5t::{
-    H5T_C_S1, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_size, H5Tis_variable_str, H5Treclaim, H5Tset_size, H5Tset_strpad,
+    H5T_C_S1, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_size, H5Tis_variable_str, H5Treclaim, H5Tset_size,
+    H5Tset_strpad,
 };
 
 unsafe extern "C" {

@@ -217,7 +217,11 @@ impl Merge<'_> {
             }
         }
         self.copy(ROW_SHA256, &self.pieces)?;
-        if states.is_empty() { Ok(()) } else { self.states(&states) }
+        if states.is_empty() {
+            Ok(())
+        } else {
+            self.states(&states)
+        }
     }
 
     /// A part, opened if it is not.
@@ -272,8 +276,13 @@ impl Merge<'_> {
     /// Copies a dataset, block by block.
     fn copy(&self, name: &str, pieces: &[Piece]) -> Result<(), IoError> {
         let to = self.output.with(|file| file.dataset(name))?;
-        let internal = || self.output.with(|_| Err::<(), _>(format!("{name} cannot be copied").into()));
-        let Some(row) = RawRows::row_bytes(&to) else { return internal() };
+        let internal = || {
+            self.output
+                .with(|_| Err::<(), _>(format!("{name} cannot be copied").into()))
+        };
+        let Some(row) = RawRows::row_bytes(&to) else {
+            return internal();
+        };
         let chunk = to.chunk().map_or(1, |chunk| chunk[0]);
         let size = (BLOCK_BYTES / row.max(1) / chunk).max(1) * chunk;
         let total: usize = pieces.iter().map(|piece| piece.rows.len()).sum();
@@ -281,7 +290,9 @@ impl Merge<'_> {
         let mut from: Option<(&Piece, Dataset, Range<usize>)> = None;
         for start in (0..total).step_by(size) {
             let rows = size.min(total - start);
-            let Some(mut block) = RawRows::new(&to, rows) else { return internal() };
+            let Some(mut block) = RawRows::new(&to, rows) else {
+                return internal();
+            };
             let mut filled = 0;
             while filled < rows {
                 let Some((piece, dataset, left)) = from.as_mut().filter(|(.., left)| left.start < left.end) else {

@@ -111,7 +111,10 @@ fn any_cut_into_parts_and_parts_that_overlap_merge_to_the_same_bytes() {
     fs::write(&path, whole).unwrap();
     let file = hdf5::File::open(&path).unwrap();
     let reals = |name: &str| file.dataset(name).unwrap().read_raw::<f64>().unwrap();
-    assert_eq!(reals("loss"), (0..20).map(|row| 0.5 * f64::from(row)).collect::<Vec<_>>());
+    assert_eq!(
+        reals("loss"),
+        (0..20).map(|row| 0.5 * f64::from(row)).collect::<Vec<_>>()
+    );
     let states: Vec<f64> = (0..20).flat_map(|row| vec![f64::from(row); row as usize % 3]).collect();
     assert_eq!(reals("trace_loss"), states);
     assert_eq!(reals("obs"), (0..states.len()).map(|i| i as f64).collect::<Vec<_>>());
@@ -154,7 +157,10 @@ fn parts_of_other_settings_are_kept_unless_they_are_to_be_dropped() {
     drop(parts);
     let error = begin(&output, 2.0, Hold::Whole, false).unwrap_err();
     assert_eq!(error.exit_code(), 73);
-    assert!(error.to_string().contains("config.t_end: 1.0 there, 2.0 now"), "{error}");
+    assert!(
+        error.to_string().contains("config.t_end: 1.0 there, 2.0 now"),
+        "{error}"
+    );
     assert_eq!(begin(&output, 1.0, Hold::Whole, false).unwrap().parts().len(), 1);
     assert_eq!(begin(&output, 2.0, Hold::Whole, true).unwrap().parts().len(), 0);
 }
@@ -175,7 +181,8 @@ fn shares_work_side_by_side_and_a_whole_run_alone() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("z.h5");
     let share = |i| Hold::Share { i, n: 2 };
-    let held = |result: Result<Parts, IoError>| matches!(result, Err(error @ IoError::Held { .. }) if error.exit_code() == 75);
+    let held =
+        |result: Result<Parts, IoError>| matches!(result, Err(error @ IoError::Held { .. }) if error.exit_code() == 75);
     let mut first = begin(&output, 1.0, share(1), false).unwrap();
     let mut second = begin(&output, 1.0, share(2), false).unwrap();
     assert!(held(begin(&output, 1.0, share(2), false)));
@@ -212,7 +219,10 @@ fn a_disk_without_room_is_told_before_the_start() {
     let parts = begin(&folder.path().join("z.h5"), 1.0, Hold::Whole, false).unwrap();
     parts.check_space(1).unwrap();
     let error = parts.check_space(1 << 60).unwrap_err();
-    assert!(matches!(error, IoError::NoSpace { .. }) && error.exit_code() == 74, "{error}");
+    assert!(
+        matches!(error, IoError::NoSpace { .. }) && error.exit_code() == 74,
+        "{error}"
+    );
     let error = begin(&folder.path().join("none/z.h5"), 1.0, Hold::Whole, false).unwrap_err();
     assert_eq!(error.exit_code(), 73, "{error}");
 }
