@@ -98,6 +98,9 @@ fn tell(parts: &Parts, own: usize, missing: usize) -> usize {
     if parts.damaged() > 0 {
         eprintln!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
     }
+    if parts.dropped() > 0 {
+        eprintln!("{}: {} parts of another output are dropped", folder.display(), parts.dropped());
+    }
     if missing < own {
         eprintln!(
             "{}: going on after {} of {own} samples",

@@ -109,7 +109,8 @@ impl Job {
 
 /// A file that is read: its size, and when it was changed, in seconds since 1970.
 fn described(path: &Path) -> Value {
-    let metadata = std::fs::metadata(path);
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let metadata = std::fs::metadata(&path);
     let (size, changed) = metadata.map_or((0, 0), |metadata| (metadata.size(), metadata.mtime()));
     json!({"path": path, "size": size, "mtime": changed})
 }

@@ -77,6 +77,7 @@ impl Job {
         for part in parts.parts() {
             recall(part, &own, &mut summary)?;
         }
+        summary.recalled();
         let cuts = self.cuts(parts.missing(own.clone()), layout);
         let left: usize = cuts.iter().map(Range::len).sum();
         if left == 0 {
