@@ -130,6 +130,7 @@ pub const KEYS: &[Key] = &[
     key("encode.starts"),
     key("encode.uncertainty"),
     key("encode.noise"),
+    of_solver("encode.starts_from", &["ptc"]),
     key("encode.fail_above"),
     key("decoder.plugin"),
     key("decoder.config"),

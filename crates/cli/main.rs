@@ -26,6 +26,7 @@ mod progress;
 mod rows;
 mod samples;
 mod settings;
+mod starts_from;
 mod summary;
 mod train;
 mod work_precision;
