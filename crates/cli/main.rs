@@ -28,6 +28,7 @@ mod rows;
 mod samples;
 mod settings;
 mod signals;
+mod starts_from;
 mod summary;
 mod train;
 mod work_precision;

@@ -15,6 +15,7 @@ mod gradient_flow;
 mod held_out;
 mod ledger;
 mod measure;
+mod nearest;
 mod noise;
 mod origin;
 mod pass;
@@ -35,6 +36,7 @@ pub use encoder::{
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
+pub use nearest::{Nearest, kept_codes};
 pub use noise::Noise;
 pub use origin::Origin;
 pub use rate::Rate;
