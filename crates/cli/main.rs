@@ -32,6 +32,7 @@ mod samples;
 mod schema;
 mod settings;
 mod signals;
+mod starts_from;
 mod summary;
 mod train;
 mod verify;

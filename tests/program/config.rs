@@ -219,7 +219,7 @@ fn a_dry_run_counts_the_probes_that_fail() {
         .create("y")
         .expect("it can be made");
     dataset.write_raw(&values).expect("there is room");
-    file.close().expect("it can be written");
+    drop((dataset, file));
     let flags = ["--dry-run", "--json", "--set", "scale=1.0"];
     let told = works(
         &[

@@ -4,6 +4,7 @@ mod bad_input;
 mod config;
 mod encode;
 mod logs;
+mod missing;
 mod plot_training;
 mod plugins;
 mod solvers;
@@ -16,3 +17,4 @@ mod train;
 mod verify;
 
 pub use support::{Folder, fails, gfe, python, read, root, text, works};
+mod uncertainty;

@@ -203,7 +203,7 @@ fn errors_of_values_and_bad_rows_are_verified_where_they_lie() {
 #[test]
 fn a_plugin_is_run_by_its_name_or_where_the_user_says_and_never_by_a_path_in_the_file() {
     let folder = Folder::default();
-    let library = built("gfe_plugin_dense");
+    let library = built("dense");
     let named = folder.path("libdense.so");
     std::fs::copy(&library, &named).expect("there is room");
     let (model, output) = ("tests/data/mnist_decoder.safetensors", folder.path("codes.h5"));

@@ -16,6 +16,8 @@ mod gradient_flow;
 mod held_out;
 mod ledger;
 mod measure;
+mod nearest;
+mod noise;
 mod origin;
 mod pass;
 mod rate;
@@ -36,6 +38,8 @@ pub use encoder::{
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
+pub use nearest::{Nearest, kept_codes};
+pub use noise::Noise;
 pub use origin::Origin;
 pub use rate::Rate;
 pub use reduced::encode_reduced;

@@ -21,6 +21,20 @@ pub enum IoError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// An attribute that names missing values cannot be understood.
+    #[error(
+        "{path}: its attribute `{attribute}` is {found}: a number, or up to {limit}, are needed there; mend or delete it"
+    )]
+    BadMissing {
+        /// The dataset.
+        path: String,
+        /// The attribute.
+        attribute: &'static str,
+        /// What it is.
+        found: String,
+        /// How many numbers there may be.
+        limit: usize,
+    },
     /// The file could not be created.
     #[error("{}: cannot be created: {source}; choose a folder that exists and is writable", path.display())]
     Create {

@@ -88,6 +88,10 @@ impl Manifest {
     pub(super) fn differences(&self, asked: &Manifest) -> Vec<String> {
         let told = |manifest: &Manifest| {
             let mut all = manifest.identity.clone();
+            // How the data were named from where the run was started; which files they are is told by `files`.
+            if let Some(Value::Object(input)) = all.get_mut("input") {
+                input.remove("path");
+            }
             all.insert("rows".into(), json!([manifest.rows.start, manifest.rows.end]));
             all.insert("skeleton_sha256".into(), json!(manifest.skeleton_sha256));
             Value::Object(all)
