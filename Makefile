@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra solvers steady bench test
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,24 @@ spectra: plugins ## Find the lines of 1,000 simulated spectra from blind guesses
 	    --decoder-config plugins/spectral-lines/config.json --sigma /sigma --context /redshift --context /resolution \
 	    --starts 8 --uncertainty -o $(SPECTRA)/lines.h5 --force
 	$(VENV)/bin/python plugins/spectral-lines/judge.py $(SPECTRA)/lines.h5 $(SPECTRA)/spectra.h5
+
+LINES_OF := $(SPECTRA)/coverage
+
+coverage: plugins ## Print how often error bars hold the truth: a dense decoder, and spectral lines
+	@echo '| data | within | chi2/d | p | dof |'
+	cargo test -p gfe-encode --test coverage -- --nocapture --test-threads 1 | grep -o '|.*|'
+	cargo build
+	@mkdir -p $(LINES_OF)
+	@echo '| ratio | t_end | with error bars | within | chi2/d | p | dof | z_std |'
+	@for ratio in 1000 100 30 10; do \
+	    $(VENV)/bin/python plugins/spectral-lines/coverage.py simulate $(LINES_OF)/spectra.h5 $$ratio 0.1; \
+	    for t_end in inf 10.01; do \
+	        GFE_PLUGIN_PATH=$(PLUGINS) target/debug/gfe encode $(LINES_OF)/spectra.h5:/flux --decoder spectral-lines \
+	            --decoder-config plugins/spectral-lines/coverage.json --sigma /sigma --context /redshift --context /resolution \
+	            --uncertainty --t-end $$t_end --fail-above 1 -o $(LINES_OF)/lines.h5 --force 2> $(LINES_OF)/encode.log || exit 1; \
+	        $(VENV)/bin/python plugins/spectral-lines/coverage.py judge $(LINES_OF)/lines.h5 $(LINES_OF)/spectra.h5; \
+	    done; \
+	done
 
 bench: setup ## Measure what the plugin interface costs
 	cargo bench --bench plugin

@@ -237,7 +237,12 @@ fn gaussian(made: &Made, ratio: f64, t_end: f64) -> Coverage {
         noise: None,
     };
     let encoded = how.encode(&known, Some(weights(&sigma, SAMPLES).as_ref()));
-    let name = format!("{ratio}, t_end {t_end}");
+    let linear = if made.decoder.config().activation == Activation::Identity {
+        ", a linear decoder"
+    } else {
+        ""
+    };
+    let name = format!("{ratio}, t_end {t_end}{linear}");
     coverage(&name, &known, &encoded)
 }
 
