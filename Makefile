@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench test
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ solvers: setup ## Print the table of solvers: what each costs and reaches on 40 
 
 steady: setup ## Print what ptc costs on real and hard decoders, and where it stops
 	cargo test --release --test steady -- --nocapture --test-threads 1
+
+crash: setup ## Strike a run over 20,000 rows at every write, and kill it at 100 random moments: an hour or more
+	GFE_SOAK=1 cargo test --test crash
 
 test: setup ## Check the format, lint, run every test and build the documentation
 	cargo fmt --all --check

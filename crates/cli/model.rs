@@ -208,11 +208,15 @@ pub struct Model {
     pub encoder: Option<EncoderNetwork>,
     noise: Option<StoredTensor>,
     warm_start: Option<(StoredTensor, StoredTensor)>,
+    warm_start_mean: Option<StoredTensor>,
     vectors: Option<(StoredTensor, StoredTensor)>,
 }
 
 /// Tensors of the linear regression of codes on data, `[d, D]` and `[d]`.
 const WARM_START: [&str; 2] = ["gfe.warm_start.weight", "gfe.warm_start.bias"];
+
+/// The tensor of the data's means, `[D]`, in place of missing values; older files have none.
+const WARM_START_MEAN: &str = "gfe.warm_start.mean";
 
 /// The tensor of a learned z0, `[d]`.
 pub const LEARNED_Z0: &str = "gfe.z0";
@@ -233,7 +237,7 @@ pub type Vectors = (Mat<f64>, Mat<f64>);
 const VECTORS: [&str; 2] = ["gfe.test.z", "gfe.test.x"];
 
 /// The tensors of a regression, by name.
-pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
+pub fn tensors(warm_start: &WarmStart) -> Vec<(String, StoredTensor)> {
     let weight = &warm_start.weight;
     let (rows, columns) = (weight.nrows(), weight.ncols());
     let values = (0..rows)
@@ -241,10 +245,15 @@ pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
         .collect();
     let [weight, bias] = WARM_START.map(str::to_owned);
     let of = |shape: Vec<usize>, values: Vec<f64>| StoredTensor { shape, values };
+    let mean = warm_start.mean.iter();
+    let mean = mean.map(|mean| (WARM_START_MEAN.to_owned(), of(vec![columns], mean.clone())));
     [
         (weight, of(vec![rows, columns], values)),
         (bias, of(vec![rows], warm_start.bias.clone())),
     ]
+    .into_iter()
+    .chain(mean)
+    .collect()
 }
 
 impl Model {
@@ -265,11 +274,13 @@ impl Model {
                 encoder: None,
                 noise: None,
                 warm_start: None,
+                warm_start_mean: None,
                 vectors: None,
             });
         };
         let mut file = ModelFile::read(path)?;
         let [weight, bias] = WARM_START.map(|name| file.tensors.remove(name));
+        let warm_start_mean = file.tensors.remove(WARM_START_MEAN);
         let [z, x] = VECTORS.map(|name| file.tensors.remove(name));
         let architecture = Architecture::new(choice, Some(file.decoder.clone()))?;
         let z0 = file.tensors.remove(LEARNED_Z0);
@@ -285,6 +296,7 @@ impl Model {
             params: file.params_for(&architecture.decoder().tensors())?,
             training: file.training,
             warm_start: weight.zip(bias),
+            warm_start_mean,
             vectors: z.zip(x),
             architecture,
         })
@@ -332,12 +344,27 @@ impl Model {
                 "its regression for a warm start is of shape {found:?}, {wanted:?} is needed"
             ));
         }
-        if weight.values.iter().chain(&bias.values).any(|value| !value.is_finite()) {
+        let mean = self.warm_start_mean.as_ref();
+        if let Some(mean) = mean.filter(|mean| mean.shape != [shape.data]) {
+            let (found, wanted) = (&mean.shape, [shape.data]);
+            return bad(format!(
+                "the means of its regression for a warm start are of shape {found:?}, {wanted:?} is needed"
+            ));
+        }
+        let means = mean.into_iter().flat_map(|mean| &mean.values);
+        if weight
+            .values
+            .iter()
+            .chain(&bias.values)
+            .chain(means)
+            .any(|value| !value.is_finite())
+        {
             return bad("its regression for a warm start is not finite".into());
         }
         Ok(WarmStart {
             weight: Mat::from_fn(shape.latent, shape.data, |r, c| weight.values[r * shape.data + c]),
             bias: bias.values.clone(),
+            mean: mean.map(|mean| mean.values.clone()),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod encode;
+mod missing;
 mod plot_training;
 mod plugins;
 mod solvers;

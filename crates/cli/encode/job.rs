@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use crate::error::CliError;
 use crate::input::Input;
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
@@ -14,6 +14,7 @@ use gfe_encode::{Begin, Noise, WarmStart};
 use gfe_io::Coordinate;
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::Curvature;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What an encoding needs, opened and checked.
@@ -27,7 +28,7 @@ pub(super) struct Job {
     pub(super) starts_from: Option<StartsFrom>,
     pub(super) uncertainty: Option<Curvature>,
     pub(super) noise: Option<Noise>,
-    pub(super) rows: std::ops::Range<usize>,
+    pub(super) rows: Range<usize>,
     pub(super) z0: Z0,
     pub(super) warm_start: Option<WarmStart>,
     pub(super) output: PathBuf,
@@ -36,6 +37,10 @@ pub(super) struct Job {
     pub(super) trace_at: Vec<f64>,
     pub(super) keep: Vec<Coordinate>,
     pub(super) fail_above: f64,
+    /// Which share of the rows is encoded: i of n, from 1.
+    pub(super) share: Option<(usize, usize)>,
+    pub(super) shard_rows: Option<usize>,
+    pub(super) reproducible: bool,
 }
 
 impl Job {
@@ -56,7 +61,8 @@ impl Job {
             Some(true) => Some(model.warm_start(path.as_deref())?),
             _ => None,
         };
-        let input = Input::open(&input, scale(&settings)?)?;
+        let asked = Asked::to_encode(&settings)?;
+        let input = Input::open(&input, scale(&settings)?)?.heeding_missing(asked.nan_missing)?;
         let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
         if values != shape.data {
             return Err(CliError::Width {
@@ -65,9 +71,7 @@ impl Job {
                 expected: shape.data,
             });
         }
-        let context: Vec<String> = settings.get("encode.context")?.unwrap_or_default();
-        let sigma: Option<String> = text_of(&settings, "encode.sigma")?;
-        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let known = Known::open(&input, &asked, shape.context)?;
         let default = known.loss(model.output().loss());
         if default == LossKind::Gaussian {
             // A decoder trained without errors is used with them all the same.
@@ -75,7 +79,7 @@ impl Job {
         }
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
-        known.fits(method.loss())?;
+        let known = known.under(method.loss())?;
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
         let starts_from = starts_from(&settings, &model, warm_start.is_some())?;
         // Who says where to start is not overruled by guesses.
@@ -122,27 +126,71 @@ impl Job {
                 .map(|name| input.coordinate(name))
                 .collect::<Result<_, _>>()?,
             fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
+            share: share(&settings)?,
+            shard_rows: match settings.count("encode.shard_rows", 0, (0, 1 << 40))? {
+                0 => None,
+                rows => Some(rows as usize),
+            },
+            reproducible: settings.get("encode.reproducible")?.unwrap_or(false),
             model,
             method,
             input,
             output,
         };
-        let z0 = match &job.z0 {
-            Z0::File(input) => input.file(),
-            _ => None,
-        };
-        let read = job.input.file().into_iter().chain(path.as_deref());
-        let codes = job.starts_from.as_ref().map(StartsFrom::path);
-        let inputs: Vec<&Path> = read.chain(job.known.files()).chain(z0).chain(codes).collect();
+        let inputs: Vec<&Path> = job.files().chain(path.as_deref()).collect();
         output::check(&job.output, arguments.force, &inputs)?;
         Ok(job)
     }
 }
 
 impl Job {
+    /// The files that are read, but for the model.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let z0 = match &self.z0 {
+            Z0::File(input) => input.file(),
+            _ => None,
+        };
+        let codes = self.starts_from.as_ref().map(StartsFrom::path);
+        self.input.file().into_iter().chain(self.known.files()).chain(z0).chain(codes)
+    }
+
+    /// The rows of this run: all, or its share, cut between chunks of the input where there are enough of them.
+    pub(super) fn own(&self) -> Range<usize> {
+        let (Range { start, end }, Some((i, n))) = (self.rows.clone(), self.share) else {
+            return self.rows.clone();
+        };
+        let chunk = self
+            .input
+            .chunk_rows()
+            .filter(|chunk| chunk * n <= end - start)
+            .unwrap_or(1);
+        let edge = |i: usize| match i {
+            0 => start,
+            _ if i == n => end,
+            _ => ((start + (end - start) / n * i + (end - start) % n * i / n) / chunk * chunk).clamp(start, end),
+        };
+        edge(i - 1)..edge(i)
+    }
+
     /// Whether integrations begin elsewhere than at z0.
     pub(super) fn begins_elsewhere(&self) -> bool {
         self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some() || self.starts_from.is_some()
+    }
+}
+
+/// The share `I/N` that is asked for.
+fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
+    let Some(text) = settings.get::<String>("encode.shard")? else {
+        return Ok(None);
+    };
+    let parsed = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((i, n)) if 1 <= i && i <= n && n <= 1_000_000 => Ok(Some((i, n))),
+        _ => Err(CliError::Usage(format!(
+            "`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"
+        ))),
     }
 }
 

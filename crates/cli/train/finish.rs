@@ -14,7 +14,7 @@ use faer::{Mat, MatRef};
 use gfe_encode::train::FlowStart;
 use gfe_encode::{Noise, WarmStart, encode};
 use gfe_io::{ModelFile, StoredTensor};
-use gfe_model::LossKind;
+use gfe_model::{LossKind, Targets};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -167,7 +167,12 @@ impl Job {
         };
         let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
         let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
-        let fitted = WarmStart::fit(columns(samples.data.y).as_ref(), columns(encoded.z.as_ref()).as_ref());
+        let (y, w) = (columns(samples.data.y), samples.data.w.map(columns));
+        let data = Targets {
+            y: y.as_ref(),
+            w: w.as_ref().map(Mat::as_ref),
+        };
+        let fitted = WarmStart::fit(data, columns(encoded.z.as_ref()).as_ref());
         if fitted.is_none() {
             eprintln!("the codes allow no linear regression: the model file has none for --warm-start");
         }

@@ -34,7 +34,8 @@ mod warm_start;
 
 pub use data::Data;
 pub use encoder::{
-    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_from,
+    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_blocks_until,
+    encode_from,
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};

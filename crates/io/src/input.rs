@@ -12,7 +12,7 @@ use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 
 use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_datasets};
-use crate::{Coordinate, IoError, native};
+use crate::{Coordinate, IoError, Missing, native};
 
 /// Most axes of a dataset, the sample axis included.
 pub(crate) const RANK_LIMIT: usize = 8;
@@ -60,6 +60,7 @@ pub struct H5Input {
     dataset: Dataset,
     shape: DataShape,
     scale: f64,
+    missing: Missing,
 }
 
 impl fmt::Debug for H5Input {
@@ -98,7 +99,23 @@ impl H5Input {
             dataset,
             shape,
             scale: scale.unwrap_or(if bytes { 1.0 / 255.0 } else { 1.0 }),
+            missing: Missing::default(),
         })
+    }
+
+    /// From now on heeds what the dataset's attributes say of missing values, see [`Missing`], and NaN with `nan`: such a value
+    /// is read with weight 0, and as NaN where no weights are asked for. Without this every stored value is data.
+    ///
+    /// Fails where the attributes cannot be understood.
+    pub fn heed_missing(&mut self, nan: bool) -> Result<(), IoError> {
+        let missing = Missing::of(&self.path, &self.dataset)?;
+        self.missing = if nan { missing.with_nan() } else { missing };
+        Ok(())
+    }
+
+    /// Which stored values are taken for missing.
+    pub fn missing(&self) -> &Missing {
+        &self.missing
     }
 
     /// Where the data come from, with the dataset's name even if it was not given.
@@ -115,6 +132,11 @@ impl H5Input {
     pub fn dtype(&self) -> String {
         let descriptor = self.dataset.dtype().and_then(|dtype| dtype.to_descriptor());
         descriptor.map_or_else(|error| error.to_string(), |descriptor| descriptor.to_string())
+    }
+
+    /// Samples of a chunk of the dataset, if it has chunks.
+    pub fn chunk_rows(&self) -> Option<usize> {
+        self.dataset.chunk().and_then(|chunk| chunk.first().copied())
     }
 
     /// A dataset with one value per sample, by its path or its name beside the data.
@@ -167,7 +189,7 @@ impl DatasetSource for H5Input {
     }
 
     fn read(&mut self, ids: &[usize], to: TargetsMut<'_>) -> Result<(), DataError> {
-        let TargetsMut { mut y, w } = to;
+        let TargetsMut { mut y, mut w } = to;
         if let Some(bad) = ids.iter().find(|id| **id >= self.shape.samples) {
             let message = format!(
                 "{}: sample {bad} was asked for, there are {}",
@@ -181,14 +203,23 @@ impl DatasetSource for H5Input {
             let block = self.read_run(run[0]..run[0] + run.len())?;
             let mut source = block.iter();
             for lane in column..column + run.len() {
-                for (into, from) in y.as_mut().col_mut(lane).iter_mut().zip(source.by_ref().take(values)) {
+                for (i, (into, from)) in y
+                    .as_mut()
+                    .col_mut(lane)
+                    .iter_mut()
+                    .zip(source.by_ref().take(values))
+                    .enumerate()
+                {
+                    let missing = self.missing.is(*from);
                     *into = from * self.scale;
+                    match &mut w {
+                        Some(w) => w[(i, lane)] = f64::from(!missing),
+                        None if missing => *into = f64::NAN,
+                        None => {}
+                    }
                 }
             }
             column += run.len();
-        }
-        if let Some(mut w) = w {
-            w.fill(1.0);
         }
         Ok(())
     }
