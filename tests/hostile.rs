@@ -49,3 +49,13 @@ fn no_file_is_opened_but_the_named_ones_and_no_library_loaded() {
 fn no_damage_to_a_valid_file_crashes_the_program_or_keeps_it_busy() {
     run("mutated");
 }
+
+#[test]
+fn every_chunk_of_the_input_is_read_once() {
+    run("chunks");
+}
+
+#[test]
+fn inputs_are_locked_as_asked_for_and_a_locked_one_is_told_of() {
+    run("locks");
+}

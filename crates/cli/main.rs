@@ -10,6 +10,8 @@ mod error;
 mod evaluate;
 mod figure;
 mod flags;
+#[cfg(test)]
+mod fuzzed;
 mod import;
 mod input;
 mod inspect;

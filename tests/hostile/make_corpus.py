@@ -62,9 +62,9 @@ def filters():
             space = h5py.h5s.create_simple((4, 28, 28))
             dataset = h5py.h5d.create(f.id, b"images", h5py.h5t.IEEE_F32LE, space, plist)
             dataset.write_direct_chunk((0, 0, 0), b"x" * 100)
-        plugins = {"HDF5_PLUGIN_PATH": str(folder / "plugins")}
-        case(file, 65, "filters", "h5repack", env=plugins)
-        case(file, 0, command=INSPECT, env=plugins)
+        case(file, 65, "filters", "h5repack")
+        case(file, 0, command=INSPECT)
+    # On the plugin path of HDF5, which is to look at none of it.
     (folder / "plugins").mkdir()
     raw("plugins/libevil.so", b"\x7fELF not a library")
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod encode;
 mod plot_training;
 mod plugins;
+mod readers;
 mod solvers;
 mod sources;
 mod statuses;

@@ -51,7 +51,7 @@ pub(crate) fn external_is_allowed() -> bool {
 pub(crate) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        native::forbid_filter_plugins();
+        native::forbid_plugins();
         if !external_is_allowed() {
             native::forbid_external_links();
         }

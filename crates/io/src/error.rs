@@ -191,6 +191,16 @@ pub enum IoError {
         /// What HDF5 said.
         source: hdf5::Error,
     },
+    /// Another program has the file open for writing.
+    #[error(
+        "{}: is locked by another program: run this again once that is done, or say --hdf5-locking off where the file system \
+         has no locks to speak of",
+        path.display()
+    )]
+    Locked {
+        /// The file asked for.
+        path: PathBuf,
+    },
     /// The file has no dataset of that name.
     #[error("{}: no dataset `{dataset}`; its numeric datasets are {numeric:?}", path.display())]
     NoDataset {
@@ -380,11 +390,13 @@ pub enum IoError {
 }
 
 impl IoError {
-    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error.
+    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error, 75 try again
+    /// later.
     pub fn exit_code(&self) -> u8 {
         match self {
             IoError::NotFound { .. } | IoError::NoDataset { .. } | IoError::NotAFile { .. } => 66,
             IoError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 66,
+            IoError::Locked { .. } => 75,
             IoError::Create { .. } => 73,
             IoError::Read { .. } | IoError::Write { .. } | IoError::NoSpace { .. } | IoError::Hdf5 { .. } => 74,
             _ => 65,

@@ -208,9 +208,15 @@ pub(crate) fn open_file(path: &Path) -> Result<File, IoError> {
     access::prepare();
     regular_file(path)?;
     guard::opening(path, || {
-        File::open(path).map_err(|source| IoError::NotHdf5 {
-            path: path.to_owned(),
-            source,
+        File::open(path).map_err(|source| {
+            if says(source.clone(), "unable to lock file") {
+                IoError::Locked { path: path.to_owned() }
+            } else {
+                IoError::NotHdf5 {
+                    path: path.to_owned(),
+                    source,
+                }
+            }
         })
     })
 }
@@ -242,7 +248,8 @@ pub(crate) fn regular_file(path: &Path) -> Result<fs::File, IoError> {
 pub(crate) fn dataset_of(file: &File, path: &InputPath) -> Result<Dataset, IoError> {
     let name = path.dataset.as_deref().unwrap_or("/");
     file.dataset(name).map_err(|error| {
-        if is_external_link(error) {
+        // The class of external links was taken away.
+        if says(error, "UD link class") {
             IoError::ForeignStorage { path: path.to_string() }
         } else {
             IoError::NoDataset {
@@ -254,12 +261,12 @@ pub(crate) fn dataset_of(file: &File, path: &InputPath) -> Result<Dataset, IoErr
     })
 }
 
-/// Whether HDF5 met an external link, whose class was taken away.
-fn is_external_link(error: hdf5::Error) -> bool {
+/// Whether the reasons that HDF5 gives have these words in them.
+fn says(error: hdf5::Error, words: &str) -> bool {
     let hdf5::Error::HDF5(stack) = error else { return false };
     stack
         .expand()
-        .is_ok_and(|stack| stack.iter().any(|frame| frame.desc().contains("UD link class")))
+        .is_ok_and(|stack| stack.iter().any(|frame| frame.desc().contains(words)))
 }
 
 /// The one numeric dataset of a file whose dataset was not named.

@@ -10,6 +10,7 @@ use hdf5_sys::h5d::{H5Dget_chunk_info_by_coord, H5Dget_storage_size, H5Dopen2};
 use hdf5_sys::h5f::H5Fget_file_image;
 use hdf5_sys::h5l::{H5L_type_t, H5Lunregister};
 use hdf5_sys::h5p::{H5P_CLS_DATASET_ACCESS, H5P_DEFAULT, H5Pclose, H5Pcreate, H5Pset_chunk_cache};
+use hdf5_sys::h5pl::{H5PLremove, H5PLsize};
 use hdf5_sys::h5s::{H5S_class_t, H5Sclose, H5Screate};
 use hdf5_sys::h5t::{H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tget_class, H5Tset_size, H5Tset_strpad};
 
@@ -18,15 +19,24 @@ unsafe extern "C" {
     fn H5PLset_loading_state(plugin_control_mask: c_uint) -> hdf5_sys::h5::herr_t;
 }
 
-/// Forbids HDF5 to load filter plugins: otherwise a dataset that names an unknown filter makes it load every library on
-/// its plugin path. To be called before any file is opened; later calls do nothing.
-pub(crate) fn forbid_filter_plugins() {
+/// Forbids HDF5 to load libraries. To be called before any file is opened; later calls do nothing.
+///
+/// A dataset that names an unknown filter makes it load every library on its plugin path, unless its loading state forbids
+/// that; a file that is no HDF5 makes 2.x do the same, in search of a connector that could open it, whatever that state
+/// (`H5PL_iterate`): so the path is emptied too.
+pub(crate) fn forbid_plugins() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the signature is that of H5PLpublic.h, no pointer is passed, and `sync` holds the library's lock after
-        // having initialized it.
-        let code = hdf5::sync::sync(|| unsafe { H5PLset_loading_state(0) });
-        assert!(code >= 0, "HDF5 takes a mask of no plugin types");
+        // SAFETY: the signature is that of H5PLpublic.h, the one pointer is to the stack, and `sync` holds the library's lock
+        // after having initialized it.
+        let left = hdf5::sync::sync(|| unsafe {
+            let state = H5PLset_loading_state(0);
+            assert!(state >= 0, "HDF5 takes a mask of no plugin types");
+            let mut left = 0;
+            while H5PLsize(&mut left) >= 0 && left > 0 && H5PLremove(left - 1) >= 0 {}
+            left
+        });
+        assert_eq!(left, 0, "HDF5 takes folders from its plugin path");
     });
 }
 

@@ -165,7 +165,7 @@ pub(crate) const GROWING_CHUNK: usize = 1 << 14;
 
 /// The bytes of an HDF5 file for `path` that `lay_out` fills, built in memory: HDF5 touches no disk.
 pub(crate) fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> Result<Vec<u8>, IoError> {
-    native::forbid_filter_plugins();
+    native::forbid_plugins();
     static IMAGES: AtomicU64 = AtomicU64::new(0);
     // HDF5 first tries to open what it is told to create, and takes files of one name for one file: under this name there
     // never is any.
