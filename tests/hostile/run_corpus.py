@@ -217,7 +217,7 @@ def run_chunks():
     path = os.path.join(folder, "bands.h5")
     with h5py.File(path, "w") as f:
         d = f.create_dataset("images", (9000, 28, 28), "f4", chunks=(4000, 28, 4), compression="gzip")
-        d[:] = np.linspace(0, 1, 28, dtype="f4")
+        d[:] = np.tile(np.linspace(0, 1, 28, dtype="f4"), (9000, 28, 1))
         chunks = sorted(d.id.get_chunk_info(i).byte_offset for i in range(d.id.get_num_chunks()))
         assert len(chunks) == 21
     faults = []

@@ -1,5 +1,6 @@
 //! How HDF5 files are opened by this process: with which locks, and whether they may lead to other files.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
 
 use crate::native;
@@ -25,13 +26,19 @@ pub struct Access {
 }
 
 static ACCESS: OnceLock<Access> = OnceLock::new();
+/// Whether `set_access` was called.
+static IS_SET: AtomicBool = AtomicBool::new(false);
 
 /// Says how files are to be opened: to be called once, by `main`, before any other thread is started and any file opened.
+///
+/// From here on the memory of the process is bounded while the structure of an HDF5 file is looked at: what other threads ask
+/// for meanwhile may be refused, so that files are to be opened before there are any that would mind.
 ///
 /// # Panics
 /// Where it is called twice, or a file has been opened before.
 pub fn set_access(access: Access) {
     ACCESS.set(access).expect("no file has been opened yet");
+    IS_SET.store(true, Ordering::Relaxed);
     if let Some(locking) = access.locking {
         native::set_locking_variable(match locking {
             Locking::Auto => "BEST_EFFORT",
@@ -56,4 +63,9 @@ pub(crate) fn prepare() {
             native::forbid_external_links();
         }
     });
+}
+
+/// Whether memory is bounded while a file is opened.
+pub(crate) fn bounds_memory() -> bool {
+    IS_SET.load(Ordering::Relaxed)
 }

@@ -120,12 +120,30 @@ impl Rows {
         rows: Range<usize>,
         read: impl FnOnce(&Dataset) -> hdf5::Result<T>,
     ) -> Result<T, IoError> {
+        self.read_within(rows, false, read)
+    }
+
+    /// The same for texts, for each of which HDF5 gets as much memory as the file says.
+    pub(crate) fn read_texts<T>(
+        &mut self,
+        rows: Range<usize>,
+        read: impl FnOnce(&Dataset) -> hdf5::Result<T>,
+    ) -> Result<T, IoError> {
+        self.read_within(rows, true, read)
+    }
+
+    fn read_within<T>(
+        &mut self,
+        rows: Range<usize>,
+        texts: bool,
+        read: impl FnOnce(&Dataset) -> hdf5::Result<T>,
+    ) -> Result<T, IoError> {
         let touched = match &self.chunks {
             Some(chunks) => chunks.bands(&rows).count() as u64 * chunks.band_bytes(),
             None => self.row.saturating_mul(rows.len() as u64),
         };
         let path = self.path.file.clone();
-        guard::reading(&path, touched, || {
+        guard::reading(&path, (touched, texts), || {
             self.check(rows.clone())?;
             read(&self.dataset).map_err(|source| IoError::Rows {
                 path: self.path.to_string(),

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::access;
+
 /// Processor time for opening a file: a hundred times what 50 datasets with attributes take.
 pub(crate) const OPENING: Duration = Duration::from_secs(1);
 /// Memory for the same, beyond what the process has.
@@ -35,6 +37,8 @@ struct Told {
     crash: String,
     hang: String,
     clock: Option<libc::timer_t>,
+    /// The limit of the address space before it was bounded.
+    before: Option<Rlimit>,
 }
 
 thread_local! {
@@ -42,23 +46,34 @@ thread_local! {
     static TOLD: Cell<*const Told> = const { Cell::new(std::ptr::null()) };
 }
 
-/// Runs what opens `path` and looks at its structure, with bounds on processor time and memory.
+/// Runs what opens `path` and looks at its structure, with a bound on processor time, and on memory in a process that has
+/// said by [`set_access`](crate::set_access) that its files are opened by its first thread.
 pub(crate) fn opening<T>(path: &Path, run: impl FnOnce() -> T) -> T {
-    within(path, OPENING, true, run)
+    within(path, OPENING, access::bounds_memory(), run)
 }
 
-/// Runs what reads up to `bytes` of values, with a bound on processor time: that of opening, and a second per 16 MiB.
-pub(crate) fn reading<T>(path: &Path, bytes: u64, run: impl FnOnce() -> T) -> T {
+/// Runs what reads up to `bytes` of values, with a bound on processor time: that of opening, and a second per 16 MiB. Texts
+/// keep the bound on memory of an opening around it.
+pub(crate) fn reading<T>(path: &Path, (bytes, texts): (u64, bool), run: impl FnOnce() -> T) -> T {
     let time = OPENING.saturating_add(Duration::from_secs(bytes >> 24));
-    within(path, time.min(Duration::from_secs(3600)), false, run)
+    within(path, time.min(Duration::from_secs(3600)), texts, run)
 }
 
 fn within<T>(path: &Path, time: Duration, bounds_memory: bool, run: impl FnOnce() -> T) -> T {
     // SAFETY: the section that set it lives until it sets it back, on this thread, and only this thread reads it.
     if let Some(told) = unsafe { TOLD.get().as_ref() } {
-        // A read of values while a file is opened has its own time; afterwards the look goes on.
+        // A read of values while a file is opened has its own time, and the memory that the caller has found to be right;
+        // afterwards the look goes on.
         set_clock(told.clock, time);
+        let within = told.before.filter(|_| !bounds_memory);
+        let bound = within.map(|_| getrlimit(Resource::As));
+        if let Some(before) = within {
+            let _ = setrlimit(Resource::As, before);
+        }
         let done = run();
+        if let Some(bound) = bound {
+            let _ = setrlimit(Resource::As, bound);
+        }
         set_clock(told.clock, OPENING);
         return done;
     }
@@ -68,12 +83,13 @@ fn within<T>(path: &Path, time: Duration, bounds_memory: bool, run: impl FnOnce(
         crash: format!("gfe: {path}: damaged in a way that crashes HDF5: fetch or write it again\n"),
         hang: format!("gfe: {path}: damaged in a way that keeps HDF5 busy for ever: fetch or write it again\n"),
         clock: make_clock(),
+        before: bounds_memory.then(|| getrlimit(Resource::As)),
     };
     TOLD.set(&told);
     set_clock(told.clock, time);
     let _section = Section {
         clock: told.clock,
-        limit: if bounds_memory { bound_memory() } else { None },
+        limit: told.before.filter(|before| bound_memory(*before)),
     };
     run()
 }
@@ -98,21 +114,16 @@ impl Drop for Section {
     }
 }
 
-/// Sets the limit of the address space to what is used now and [`MEMORY`] on top; gives the limit of before.
-fn bound_memory() -> Option<Rlimit> {
-    let pages: u64 = std::fs::read_to_string("/proc/self/statm")
-        .ok()?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()?;
+/// Sets the limit of the address space to what is used now and [`MEMORY`] on top; tells whether it did.
+fn bound_memory(before: Rlimit) -> bool {
+    let used = std::fs::read_to_string("/proc/self/statm");
+    let pages = used.ok().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let Some(pages) = pages else { return false };
     let most = pages
         .saturating_mul(rustix::param::page_size() as u64)
         .saturating_add(MEMORY);
-    let before = getrlimit(Resource::As);
     let current = Some(before.current.map_or(most, |current| current.min(most)));
-    setrlimit(Resource::As, Rlimit { current, ..before }).ok()?;
-    Some(before)
+    setrlimit(Resource::As, Rlimit { current, ..before }).is_ok()
 }
 
 /// A timer that sends [`CLOCK`] to this thread, by the thread's processor time.
@@ -237,6 +248,16 @@ mod tests {
         match harm.as_str() {
             "hang" => within(path, Duration::from_millis(100), true, spin),
             "crash" => opening(path, crash),
+            "memory" => {
+                let huge = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes).is_ok();
+                within(path, OPENING, true, || {
+                    assert!(huge(16 << 20) && !huge(1 << 30));
+                    reading(path, (1 << 30, false), || assert!(huge(1 << 30)));
+                    reading(path, (1 << 30, true), || assert!(!huge(1 << 30)));
+                    assert!(!huge(1 << 30));
+                });
+                assert!(huge(1 << 30));
+            }
             "elsewhere" => {
                 opening(path, || ());
                 crash();
@@ -285,12 +306,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_within_and_not_after() {
-        let huge = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes);
-        let (small, large) = (16 << 20, 1 << 30);
-        opening(Path::new("/a/file.h5"), || {
-            assert!(huge(small).is_ok());
-            assert!(huge(large).is_err());
-        });
-        assert!(huge(large).is_ok());
+        let left = run("memory");
+        assert!(left.status.success(), "{}", String::from_utf8_lossy(&left.stderr));
     }
 }
