@@ -59,13 +59,14 @@ pub(crate) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         native::forbid_plugins();
-        if !external_is_allowed() {
+        // It holds for the whole process, which its `main` has to say; without it links are followed and then refused.
+        if is_set() && !external_is_allowed() {
             native::forbid_external_links();
         }
     });
 }
 
-/// Whether memory is bounded while a file is opened.
-pub(crate) fn bounds_memory() -> bool {
+/// Whether `main` has said how files are opened, and so that they are by its own thread.
+pub(crate) fn is_set() -> bool {
     IS_SET.load(Ordering::Relaxed)
 }

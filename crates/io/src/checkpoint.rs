@@ -81,7 +81,7 @@ impl Checkpoint {
             source,
         })?;
         let length = file.size();
-        guard::reading(path, length, || Reader { path, file, length }.read())
+        guard::reading(path, (length, false), || Reader { path, file, length }.read())
     }
 }
 

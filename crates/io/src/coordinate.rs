@@ -121,7 +121,7 @@ impl Coordinate {
             .step_by(PIECE)
             .map(|start| start..samples.min(start + PIECE));
         for piece in pieces {
-            rows.read(
+            rows.read_texts(
                 piece.clone(),
                 |dataset| if texts { kind.look(dataset, piece) } else { Ok(()) },
             )?;

@@ -49,7 +49,7 @@ thread_local! {
 /// Runs what opens `path` and looks at its structure, with a bound on processor time, and on memory in a process that has
 /// said by [`set_access`](crate::set_access) that its files are opened by its first thread.
 pub(crate) fn opening<T>(path: &Path, run: impl FnOnce() -> T) -> T {
-    within(path, OPENING, access::bounds_memory(), run)
+    within(path, OPENING, access::is_set(), run)
 }
 
 /// Runs what reads up to `bytes` of values, with a bound on processor time: that of opening, and a second per 16 MiB. Texts
