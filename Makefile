@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra solvers steady bench fuzz test
+.PHONY: help setup cargo-version build demo plugins spectra solvers steady bench crash fuzz test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,13 +74,16 @@ solvers: setup ## Print the table of solvers: what each costs and reaches on 40 
 steady: setup ## Print what ptc costs on real and hard decoders, and where it stops
 	cargo test --release --test steady -- --nocapture --test-threads 1
 
+crash: setup ## Strike a run over 20,000 rows at every write, and kill it at 100 random moments: an hour or more
+	GFE_SOAK=1 cargo test --test crash
+
 test: setup ## Check the format, lint, run every test and build the documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 
-FUZZED := idx npy run_file safetensors
+FUZZED := idx manifest npy run_file safetensors
 FUZZ_SECONDS := 60
 FUZZ_TOOLCHAIN := nightly
 

@@ -1,8 +1,9 @@
 """Runs an experiment on training and writes its table and figure: run.py EXPERIMENT [--gfe PROGRAM] [--out FOLDER] [--jobs N].
 
 Every training is `gfe train RUN_FILE` with other settings, one thread each, and is kept: an interrupted experiment goes on where
-it stopped. The learning rate of each method is the one of three with the lowest validation loss; losses are those of test
-samples that neither training nor this choice has seen. CPU seconds are those of the whole training command.
+it stopped. The learning rate of each method is the one of three with the lowest validation loss, and so is its regime, a constant
+rate or one that falls along a cosine with weights that decay: the same choices for all. At other numbers of images than 1,008 the regime is that of 1,008. Losses are those of test
+samples that neither training nor these choices have seen. CPU seconds are those of the whole training command.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from pathlib import Path
 import h5py
 
 HERE = Path(__file__).resolve().parent
-RATES = ["3e-4", "1e-3", "3e-3"]
+RATES = ["1e-3", "3e-3", "1e-2"]
+REGIMES = {"constant": (), "cosine, decay 2": ("train.schedule=cosine", "optimizer=adamw", "weight_decay=2")}
 BASELINES = ["pca", "pca/1e4", "logistic-pca", "autoencoder", "auto-decoder"]
 NAMES = {
     "steady": "steady state, t_end 1e4",
@@ -93,8 +95,9 @@ class Runner:
         path.write_text(json.dumps(kept))
         return kept
 
-    def train(self, run_file, data, n, rate, seed, sets):
+    def train(self, run_file, data, n, rate, seed, sets, regime):
         method, _, variant = run_file.partition("/")
+        sets = [*sets, *REGIMES[regime]]
         name = f"{data.key(n)}-{run_file.replace('/', '-')}-{rate}-{seed}" + "".join(f"-{s.split('=')[1]}" for s in sets)
         model = self.out / f"{name}.safetensors"
         flags = data.train_flags(n) + list(sets) + [f"train.seed={seed}"]
@@ -108,10 +111,10 @@ class Runner:
         found = self.cached(self.out / f"{name}.json", arguments, HERE / f"{method}.toml")
         if found["validation_loss"] is None:
             found = {**found, "validation_loss": self.evaluate(model, data, run_file, "validation", n)["loss"]}
-        return {**found, "model": model, "rate": rate, "seed": seed, "method": run_file, "n": n}
+        return {**found, "model": model, "rate": rate, "regime": regime, "seed": seed, "n": n}
 
     def evaluate(self, model, data, run_file, part, n=None):
-        """Losses of a model on 300 samples of the test set, or on those that trainings validate with."""
+        """Losses of a model on 300 samples of the test set or more, or on those that trainings validate with."""
         tag = f"{part}-{data.test_select or ''}" if part == "shifted" else part
         arguments = [self.gfe, "evaluate", "-m", model, "--threads", "1", "--json"]
         if part == "validation":
@@ -119,7 +122,8 @@ class Runner:
         else:
             arguments += [f"target/datasets/{data.name}-test.h5:/images"]
             # The first 700 test digits hold 300 of either half of the labels.
-            arguments += ["--rows", "0..300" if not data.select else "0..640"]
+            few, many = ("0..640", "0..6000") if data.select else ("0..300", "0..3000")
+            arguments += ["--rows", many if part == "more" else few]
             select = data.test_select if part == "shifted" else data.select
             if select:
                 arguments += ["--select", select]
@@ -128,26 +132,23 @@ class Runner:
             arguments += ["--score", "bce"] + (["--t-end", variant] if variant else [])
         return self.cached(model.with_name(f"{model.stem}.{tag}{variant}.json"), arguments, model)
 
-    def best(self, run_file, data, n, seeds, sets=(), rates=RATES):
-        """Trainings with every rate and seed; those of the rate with the lowest mean validation loss, evaluated."""
-        rates = ["-"] if run_file.startswith("pca") else rates
-        jobs = {(rate, seed): self.pool.submit(self.train, run_file, data, n, rate, seed, sets) for rate in rates for seed in seeds}
-        return Pending(self, run_file, data, jobs)
+    def best(self, run_file, data, n, seeds, sets=(), regimes=tuple(REGIMES)):
+        """Trainings of the first seed with every rate and regime, and those of the other seeds with the best of these."""
+        plain = run_file.startswith("pca")
+        choices = [("-", "constant")] if plain else [(rate, regime) for regime in regimes for rate in RATES]
+        train = lambda choice, seed: self.pool.submit(self.train, run_file, data, n, choice[0], seed, sets, choice[1])
+        jobs = {choice: train(choice, seeds[0]) for choice in choices}
 
+        def result():
+            loss = lambda choice: jobs[choice].result()["validation_loss"]
+            rate, regime = min(choices, key=loss)
+            others = [train((rate, regime), seed) for seed in seeds[1:]]
+            chosen = [jobs[rate, regime].result(), *(job.result() for job in others)]
+            parts = ["test", "more"] + (["shifted"] if data.test_select else [])
+            tested = {part: [self.evaluate(f["model"], data, run_file, part) for f in chosen] for part in parts}
+            return {"run_file": run_file, "rate": rate, "regime": regime, "chosen": chosen, "tested": tested, "n": n}
 
-class Pending:
-    def __init__(self, runner, run_file, data, jobs):
-        self.runner, self.run_file, self.data, self.jobs = runner, run_file, data, jobs
-
-    def result(self):
-        found = {key: job.result() for key, job in self.jobs.items()}
-        rates = sorted({rate for rate, _ in found})
-        mean = lambda rate: statistics.fmean(f["validation_loss"] for (r, _), f in found.items() if r == rate)
-        rate = min(rates, key=mean)
-        chosen = [f for (r, _), f in found.items() if r == rate]
-        parts = ["test"] + (["shifted"] if self.data.test_select else [])
-        tested = {part: [self.runner.evaluate(f["model"], self.data, self.run_file, part) for f in chosen] for part in parts}
-        return {"run_file": self.run_file, "rate": rate, "chosen": chosen, "tested": tested, "n": chosen[0]["n"]}
+        return result
 
 
 def spread(values):
@@ -160,7 +161,7 @@ def spread(values):
 
 def table(rows, part="test"):
     parts = ["held_out", "encoder", "encoder_held_out", "hybrid", "hybrid_held_out"]
-    head = ["method", "images", "learning rate", "seeds", "loss", "held-out values", "own encoder", "held-out", "from its codes", "held-out", "images seen", "units an image", "CPU ms an image"]
+    head = ["method", "images", "learning rate", "regime", "seeds", "loss", "of 3,000", "held-out values", "own encoder", "held-out", "from its codes", "held-out", "images seen", "units an image", "CPU ms an image"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for row in rows:
         chosen, tested = row["chosen"], row["tested"][part]
@@ -172,8 +173,10 @@ def table(rows, part="test"):
             NAMES[row["run_file"]],
             str(row["n"]),
             row["rate"],
+            row["regime"],
             str(len(chosen)),
             spread([t["loss"] for t in tested]),
+            spread([t["loss"] for t in row["tested"]["more"]]) if part == "test" else "",
             *(spread([t[part]["loss"] if t[part] else None for t in tested]) for part in parts),
             f"{statistics.fmean(seen):.0f}" + (" (all)" if cut else ""),
             f"{statistics.fmean(units):.0f}" if units else "",
@@ -189,31 +192,36 @@ def sets_for(n, run_file):
         return ()
     if run_file.partition("/")[0] in BASELINES:
         # Long after the validation loss has stopped improving at a good learning rate; the table marks whom it cuts.
-        return (f"validate_samples={max(4000, 4 * n)}", f"epochs={max(200, 400_000 // n)}")
+        return (f"validate_samples={max(4000, 4 * n)}", f"epochs={max(50, 200_000 // n)}")
     return ("epochs=16",) if n >= 1000 else (f"epochs={24000 // n}", f"validate_every={max(1, 500 // n)}")
 
 
-def efficiency(runner, data=MNIST, sizes=(1008, 300, 100, 4000), ours=5, theirs=1):
+def efficiency(runner, data=MNIST, sizes=(1008, 4000, 300, 100), seeds=5):
     """Every method until its validation loss stops improving."""
-    rows = []
+    rows, regimes = [], {}
     for n in sizes:
-        full = n == 1008
-        methods = ["steady"] + BASELINES + ["autoencoder/own"]
+        methods = ["steady"] + BASELINES + (["autoencoder/own"] if n == 1008 else [])
+        asked = {}
         for method in methods:
-            seeds = range(1, 1 + ((ours if method == "steady" else theirs) if full else 1))
-            rows.append(runner.best(method, data, n, list(seeds), sets_for(n, method)))
-    return sorted((row.result() for row in rows), key=lambda row: row["n"])
+            own = range(1, 1 + (seeds if n == 1008 and method == "steady" else 1))
+            asked[method] = runner.best(method, data, n, list(own), sets_for(n, method), regimes.get(method, REGIMES))
+        done = {method: result() for method, result in asked.items()}
+        if n == 1008:
+            regimes = {method: [row["regime"]] for method, row in done.items()}
+        rows += done.values()
+    return sorted(rows, key=lambda row: row["n"])
 
 
 def compared(runner, methods, passes, data=MNIST, n=1008):
     """Methods over the same passes, and every baseline until it stops improving; one seed."""
     rows = [runner.best(method, data, n, [1], (f"epochs={passes}",)) for method in methods]
     rows += [runner.best(method, data, n, [1], sets_for(n, method)) for method in BASELINES]
-    return [row.result() for row in rows]
+    return [result() for result in rows]
 
 
 EXPERIMENTS = {
     "efficiency": ("Losses against the number of distinct images", efficiency),
+    "baselines": ("1,008 distinct images: every method until its validation loss stops improving", lambda r: efficiency(r, sizes=(1008,))),
     "autoencoder": ("Gradient-flow encoding against an autoencoder, 16 passes", lambda r: compared(r, ["steady"], 16)),
     "solvers": ("Training by amd and by ptc, 4 passes", lambda r: compared(r, ["steady", "steady-inf", "amd"], 4)),
     "gradients": ("The approximate gradient and the adjoint, 2 passes", lambda r: compared(r, ["amd", "amd-adjoint", "steady"], 2)),

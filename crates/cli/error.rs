@@ -5,6 +5,7 @@ use gfe_io::IoError;
 use gfe_model::{DataError, DecodeError};
 use gfe_ode::FlowError;
 use gfe_plugin::PluginError;
+use std::path::PathBuf;
 
 /// Why the program stops.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,17 @@ pub enum CliError {
     Memory { what: &'static str, bytes: usize },
     #[error("stdout cannot be written: {0}")]
     Stdout(std::io::Error),
+    #[error(
+        "{}: its parts could not be merged ({how}); they stand in {}, and an older output stands: mend what is told above, \
+         then say gfe merge {}", output.display(), parts.display(), output.display()
+    )]
+    NotMerged {
+        output: PathBuf,
+        parts: PathBuf,
+        how: String,
+    },
+    #[error("stopped while the parts of {} were merged; they are kept: the same command goes on", .1.display())]
+    Stopped(u8, PathBuf),
     #[error("{0}")]
     Internal(String),
     #[error("{0}")]
@@ -90,7 +102,8 @@ impl CliError {
             CliError::Internal(_) | CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
             CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } | CliError::Folder(_) => 73,
             CliError::Memory { .. } => 71,
-            CliError::Stdout(_) => 74,
+            CliError::Stdout(_) | CliError::NotMerged { .. } => 74,
+            CliError::Stopped(code, _) => *code,
             CliError::Decoder(_) | CliError::Config(_) => 78,
             CliError::Usage(_) => 2,
         }

@@ -20,6 +20,7 @@ mod known;
 mod method;
 mod model;
 mod output;
+mod parts;
 mod plot;
 mod plot_training;
 mod plugin;
@@ -28,6 +29,8 @@ mod progress;
 mod rows;
 mod samples;
 mod settings;
+mod signals;
+mod starts_from;
 mod summary;
 mod text_file;
 mod train;
@@ -79,6 +82,12 @@ impl Cli {
 enum Command {
     /// Encode every sample of an HDF5 dataset with a decoder.
     Encode(Box<encode::Arguments>),
+    /// Merge the parts that gfe encode --shard I/N made.
+    Merge(parts::MergeArguments),
+    /// Tell how far an output of gfe encode is.
+    Status(parts::StatusArguments),
+    #[command(name = parts::WORKER, hide = true)]
+    MergeWorker(parts::WorkerArguments),
     /// Train a decoder on its own encodings.
     Train(Box<train::Arguments>),
     /// Tell what a decoder is worth on data, by codes from all values and from some of them.
@@ -125,6 +134,9 @@ fn main() -> ExitCode {
     gfe_io::set_access(cli.access());
     let result = match cli.command {
         Command::Encode(arguments) => encode::run(&arguments),
+        Command::Merge(arguments) => parts::run_merge(&arguments),
+        Command::Status(arguments) => parts::run_status(&arguments),
+        Command::MergeWorker(arguments) => parts::run_worker(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),

@@ -86,7 +86,7 @@ fn read(arguments: &Arguments) -> Result<Pairs, CliError> {
     }
     let note = file.note("input");
     let recorded = note.as_ref().and_then(|note| note.get("scale")).and_then(Value::as_f64);
-    let mut input = Input::open(&arguments.input, arguments.scale.or(recorded))?;
+    let mut input = Input::open(&arguments.input, arguments.scale.or(recorded))?.heeding_missing(false)?;
     let lens: Vec<usize> = file.axes("reconstruction")?.iter().map(|axis| axis.dim.len).collect();
     let (samples, values) = (input.shape().samples, input.shape().values());
     if lens.iter().product::<usize>() != values {

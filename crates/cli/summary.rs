@@ -1,6 +1,6 @@
 //! What is told at the end of an encoding.
 
-use gfe_encode::Encoded;
+use gfe_io::EncodedRow;
 use gfe_ode::{Status, Work};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Summary {
     rows: usize,
+    recalled: usize,
     succeeded: usize,
     by_status: [usize; Status::ALL.len()],
     loss: f64,
@@ -63,38 +64,62 @@ impl Summary {
         }
     }
 
-    /// Counts a block whose first row is `first`.
-    pub fn add(&mut self, encoded: &Encoded, first: usize) {
-        for (row, record) in (first..).zip(&encoded.records) {
-            if let Some(message) = &record.message {
-                self.spoken += 1;
-                if self.messages.len() < MESSAGES {
-                    self.messages.push((row, message.clone()));
-                }
-            }
-            self.rows += 1;
-            self.by_status[record.status as usize] += 1;
-            if record.status.is_success() {
-                self.succeeded += 1;
-                self.loss += record.loss;
-                self.worst_loss = self.worst_loss.max(record.loss);
-                self.grad_norm += record.grad_norm;
-                self.worst_grad_norm = self.worst_grad_norm.max(record.grad_norm);
-                // A distance that is not known is no small one.
-                let known = !self.worst_edm.is_nan() && !record.edm.is_nan();
-                self.worst_edm = if known {
-                    self.worst_edm.max(record.edm)
-                } else {
-                    f64::NAN
-                };
-                let rounding = 8.0 * f64::EPSILON * record.loss_initial.abs();
-                self.risen += usize::from(!self.anchored && record.loss - record.loss_initial > rounding);
-            }
-            self.evaluations += u64::from(record.work.evaluations);
-            self.forced += u64::from(record.work.forced);
-            self.units += record.work.units();
-            self.most_units = self.most_units.max(record.work.units());
+    /// Counts a row.
+    pub fn add(&mut self, row: &EncodedRow) {
+        let status = Status::ALL.iter().position(|status| *status as i8 == row.status);
+        let status = status.unwrap_or(Status::BadInput as usize);
+        self.rows += 1;
+        self.by_status[status] += 1;
+        if Status::ALL[status].is_success() {
+            self.succeeded += 1;
+            self.loss += row.loss;
+            self.worst_loss = self.worst_loss.max(row.loss);
+            self.grad_norm += row.grad_norm;
+            self.worst_grad_norm = self.worst_grad_norm.max(row.grad_norm);
+            // A distance that is not known is no small one.
+            let known = !self.worst_edm.is_nan() && !row.edm.is_nan();
+            self.worst_edm = if known { self.worst_edm.max(row.edm) } else { f64::NAN };
+            let rounding = 8.0 * f64::EPSILON * row.loss_initial.abs();
+            self.risen += usize::from(!self.anchored && row.loss - row.loss_initial > rounding);
         }
+        let work = Work {
+            steps: row.steps,
+            rejected: row.rejected,
+            forced: row.forced,
+            evaluations: row.evaluations,
+            vjps: row.vjps,
+            jvps: row.jvps,
+            hvps: row.hvps,
+            jacobians: row.jacobians,
+            factorizations: row.factorizations,
+        };
+        self.evaluations += u64::from(work.evaluations);
+        self.forced += u64::from(work.forced);
+        self.units += work.units();
+        self.most_units = self.most_units.max(work.units());
+    }
+
+    /// Counts what a solver said of a failure.
+    pub fn note(&mut self, row: usize, message: &str) {
+        self.spoken += 1;
+        if self.messages.len() < MESSAGES {
+            self.messages.push((row, message.to_owned()));
+        }
+    }
+
+    /// Rows counted.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What was counted so far was done before this run, whose speed it does not tell.
+    pub fn recalled(&mut self) {
+        self.recalled = self.rows;
+    }
+
+    /// Rows per second of this run.
+    fn speed(&self, elapsed: Duration) -> f64 {
+        (self.rows - self.recalled) as f64 / elapsed.as_secs_f64()
     }
 
     /// Counts the work that all rows share.
@@ -103,21 +128,8 @@ impl Summary {
     }
 
     /// The work that all rows share and no row counts.
-    pub fn shared_json(&self) -> Value {
+    fn shared_json(&self) -> Value {
         json!({"evaluations": self.shared.evaluations, "vjps": self.shared.vjps, "jvps": self.shared.jvps, "hvps": self.shared.hvps})
-    }
-
-    /// What the solver said of failures, by row.
-    pub fn messages_json(&self) -> Value {
-        let all = self
-            .messages
-            .iter()
-            .map(|(row, message)| (row.to_string(), json!(message)));
-        let mut told: Map<String, Value> = all.collect();
-        if self.spoken > self.messages.len() {
-            told.insert("more".into(), json!(self.spoken - self.messages.len()));
-        }
-        Value::Object(told)
     }
 
     /// Whether more rows failed than this fraction.
@@ -151,7 +163,7 @@ impl Summary {
             "units_shared": self.shared.units(),
             "shared_work": self.shared_json(),
             "seconds": seconds,
-            "samples_per_second": rows / seconds,
+            "samples_per_second": self.speed(elapsed),
         })
     }
 
@@ -170,7 +182,7 @@ impl Summary {
                 self.spoken - SHOWN
             );
         }
-        let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());
+        let (rows, succeeded) = (self.rows as f64, self.succeeded as f64);
         if self.succeeded > 0 {
             eprintln!(
                 "loss: mean {}, worst {}",
@@ -200,7 +212,7 @@ impl Summary {
                 "per sample: {:.1} evaluations, {:.0} forward passes' worth of work; {} samples per second",
                 self.evaluations as f64 / rows,
                 self.units as f64 / rows,
-                rate(rows / seconds)
+                rate(self.speed(elapsed))
             );
         }
     }

@@ -8,6 +8,7 @@
  *   GFE_FAULT_WHEN=before   SIGKILL before it (the default); `after`: once it is done
  *   GFE_FAULT_ERRNO=ENOSPC  or EIO: instead the call does nothing and fails so
  *   GFE_FAULT_LOG=FILE      a line per counted call, its name and path with a tab between
+ *   GFE_FAULT_IN=WORD       only in processes that have this argument; GFE_FAULT_NOT_IN=WORD: only in the others
  * Each process counts its own calls. System calls made without the C library are not seen: neither those of the rustix
  * crate (in gfe fallocate alone) nor what the C library does inside fopen and fclose.
  */
@@ -31,6 +32,22 @@ static long fatal;
 static int after, failure;
 static atomic_long calls;
 
+/* Whether this process was started with the argument `word`. */
+static int has_argument(const char *word)
+{
+    char all[1 << 16];
+    long file = syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    long length = file < 0 ? -1 : syscall(SYS_read, file, all, sizeof all - 1);
+    if (length < 0)
+        abort();
+    syscall(SYS_close, file);
+    all[length] = 0;
+    for (long at = 0; at < length; at += (long)strlen(all + at) + 1)
+        if (strcmp(all + at, word) == 0)
+            return 1;
+    return 0;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     wanted = getenv("GFE_FAULT_PATH");
@@ -40,6 +57,9 @@ __attribute__((constructor)) static void begin(void)
     after = when && strcmp(when, "after") == 0;
     if (number)
         failure = strcmp(number, "ENOSPC") == 0 ? ENOSPC : EIO;
+    const char *in = getenv("GFE_FAULT_IN"), *not_in = getenv("GFE_FAULT_NOT_IN");
+    if ((in && !has_argument(in)) || (not_in && has_argument(not_in)))
+        wanted = NULL;
 }
 
 /* The library's own notes go past the counted calls. */

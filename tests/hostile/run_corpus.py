@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ def run(arguments, env, number, before=()):
     with open(said, "wb") as stderr:
         started = time.monotonic()
         child = subprocess.Popen(
-            [*before, gfe, *arguments], stdout=subprocess.DEVNULL, stderr=stderr, stdin=subprocess.DEVNULL, env={**os.environ, "HDF5_PLUGIN_PATH": os.path.join(folder, "plugins"), **env}
+            [*before, gfe, *arguments], stdout=subprocess.DEVNULL, stderr=stderr, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, "HDF5_PLUGIN_PATH": os.path.join(folder, "plugins"), **env}
         )
         hung = False
         while True:
@@ -44,7 +45,8 @@ def run(arguments, env, number, before=()):
                 break
             if time.monotonic() - started > PATIENCE and not hung:
                 hung = True
-                child.kill()
+                # Also what strace has started.
+                os.killpg(child.pid, signal.SIGKILL)
             time.sleep(0.002)
         child.returncode = 0
     code = None if hung else os.waitstatus_to_exitcode(status)

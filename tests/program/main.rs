@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod encode;
+mod missing;
 mod plot_training;
 mod plugins;
 mod readers;
@@ -14,3 +15,4 @@ mod tools;
 mod train;
 
 pub use support::{Folder, fails, gfe, python, read, root, text, works};
+mod uncertainty;

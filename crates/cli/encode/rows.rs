@@ -2,13 +2,15 @@
 
 use super::job::Job;
 use crate::method::hessian_name;
-use crate::summary::Summary;
 use faer::Mat;
 use gfe_encode::{Begin, Encoded, Record};
-use gfe_io::{EncodedLayout, EncodedRow, NamedLatent, TracePoint, params_sha256};
+use gfe_io::{EncodedLayout, EncodedRow, Manifest, NamedLatent, TracePoint, params_sha256};
 use gfe_model::Latent;
 use gfe_ode::Status;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 impl Job {
     pub(super) fn layout(&self) -> EncodedLayout {
@@ -17,6 +19,7 @@ impl Job {
             latent: self.model.shape().latent,
             axes: self.input.axes(),
             reconstruction: self.reconstruction,
+            reconstruction_filled: self.reconstruction && self.known.may_miss(),
             z0: self.z0.constant(),
             latents: self
                 .model
@@ -46,12 +49,15 @@ impl Job {
         }
     }
 
-    /// How the output came about; `rows_sha256` is of the data as they were read.
-    pub(super) fn notes(&self, rows_sha256: &str, summary: &Summary) -> Vec<(String, String)> {
+    /// What decides on every value of the output: settings, data, decoder.
+    pub(super) fn identity(&self) -> Map<String, Value> {
         let mut config = self.method.json();
         config["scale"] = json!(self.input.scale());
         if self.warm_start.is_some() {
             config["warm_start"] = json!(true);
+        }
+        if let Some(codes) = &self.starts_from {
+            config["starts_from"] = codes.json();
         }
         if self.begin == Begin::Guess {
             config["begin"] = json!("guess");
@@ -62,15 +68,20 @@ impl Job {
         if let Some(curvature) = self.uncertainty {
             config["uncertainty"] = json!(hessian_name(curvature));
         }
+        if self.noise.is_some() {
+            config["noise"] = json!("estimate");
+        }
         let mut from = self.input.json();
-        from["rows"] = json!([self.rows.start, self.rows.end]);
-        from["rows_sha256"] = json!(rows_sha256);
         if let Some(known) = self.known.json() {
             from["known"] = known;
         }
+        from["files"] = self.files().map(described).collect();
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        if let Some(noise) = &self.noise {
+            decoder["noise"] = json!({"samples": noise.samples, "sha256": params_sha256(&noise.sigma)});
+        }
         let latents: Vec<Value> = architecture
             .decoder()
             .latents()
@@ -84,18 +95,42 @@ impl Job {
         if !latents.is_empty() {
             decoder["latents"] = json!(latents);
         }
-        let environment = json!({"gfe": env!("CARGO_PKG_VERSION"), "hdf5": gfe_io::hdf5_version(),
-            "threads": self.method.threads(), "lanes": self.method.lanes()});
-        let note = |name: &str, value: Value| (name.to_owned(), value.to_string());
-        vec![
-            note("config", config),
-            note("input", from),
-            note("decoder", decoder),
-            note("environment", environment),
-            note("shared_work", summary.shared_json()),
-            note("messages", summary.messages_json()),
-        ]
+        let note = |name: &str, value: Value| (name.to_owned(), value);
+        Map::from_iter([note("config", config), note("input", from), note("decoder", decoder)])
     }
+
+    /// Where the output is made; without what differs from one run to another where it is to be the same to the byte.
+    pub(super) fn environment(&self) -> Value {
+        let mut told = json!({"gfe": env!("CARGO_PKG_VERSION"), "hdf5": gfe_io::hdf5_version()});
+        if !self.reproducible {
+            told["threads"] = json!(self.method.threads());
+            told["lanes"] = json!(self.method.lanes());
+        }
+        told
+    }
+}
+
+/// A file that is read: its size, and when it was changed, in seconds since 1970.
+fn described(path: &Path) -> Value {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let metadata = std::fs::metadata(&path);
+    let (size, changed) = metadata.map_or((0, 0), |metadata| (metadata.size(), metadata.mtime()));
+    json!({"path": path, "size": size, "mtime": changed})
+}
+
+/// The notes of the part of `rows`.
+pub(super) fn part_notes(
+    manifest: &Manifest,
+    rows: Range<usize>,
+    rows_sha256: &str,
+    messages: Map<String, Value>,
+) -> Vec<(String, String)> {
+    let mut notes = manifest.identity.clone();
+    notes["input"]["rows"] = json!([rows.start, rows.end]);
+    notes["input"]["rows_sha256"] = json!(rows_sha256);
+    notes.insert("environment".into(), manifest.environment.clone());
+    notes.insert("messages".into(), Value::Object(messages));
+    notes.into_iter().map(|(name, note)| (name, note.to_string())).collect()
 }
 
 /// Codes in physical units, and their standard errors: those of z times |dp/du|.

@@ -166,28 +166,5 @@ pub fn read(path: &Path, like: &State) -> Result<Kept, CliError> {
 /// Where two identities of trainings differ, as `place: one, other`; nothing where a training of the one may go on from a
 /// checkpoint of the other.
 pub fn differences(found: &Value, expected: &Value) -> Vec<String> {
-    let mut told = Vec::new();
-    collect("", found, expected, &mut told);
-    told
-}
-
-fn collect(place: &str, found: &Value, expected: &Value, told: &mut Vec<String>) {
-    match (found, expected) {
-        (Value::Object(one), Value::Object(other)) => {
-            let mut names: Vec<&String> = one.keys().chain(other.keys()).collect();
-            names.sort_unstable();
-            names.dedup();
-            for name in names {
-                let of = |object: &serde_json::Map<String, Value>| object.get(name).cloned().unwrap_or_default();
-                let place = if place.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{place}.{name}")
-                };
-                collect(&place, &of(one), &of(other), told);
-            }
-        }
-        _ if found != expected => told.push(format!("{place}: {found} in the checkpoint, {expected} now")),
-        _ => {}
-    }
+    gfe_io::differences(found, expected, "in the checkpoint")
 }

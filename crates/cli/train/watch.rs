@@ -5,13 +5,12 @@ use super::files::{Files, remove_checkpoint, title};
 use super::history::Rows;
 use crate::error::CliError;
 use crate::progress;
+use crate::signals::Signals;
 use gfe_encode::train::{Record, TrainError, Trainer};
 use indicatif::ProgressBar;
 use serde_json::Value;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Between two writings of the history at least.
@@ -22,8 +21,7 @@ pub struct Watch<'a> {
     files: &'a Files,
     identity: &'a Value,
     bar: ProgressBar,
-    /// The signal that came, if any.
-    signal: Arc<AtomicUsize>,
+    signals: Signals,
     rows: Rows,
     start: Instant,
     /// Seconds of the sittings before.
@@ -36,16 +34,11 @@ impl<'a> Watch<'a> {
     /// Begins to watch a training over `length` samples; from now on SIGHUP, SIGINT, SIGTERM and SIGUSR1 ask it
     /// to stop.
     pub fn new(files: &'a Files, identity: &'a Value, length: u64) -> Result<Self, CliError> {
-        let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
-            signal_hook::flag::register_usize(number, signal.clone(), number as usize)
-                .map_err(|error| CliError::Internal(format!("signal {number} cannot be waited for: {error}")))?;
-        }
         Ok(Watch {
             files,
             identity,
             bar: progress::bar(length, "images"),
-            signal,
+            signals: Signals::note()?,
             rows: Rows::default(),
             start: Instant::now(),
             before: 0.0,
@@ -78,7 +71,7 @@ impl<'a> Watch<'a> {
 
     /// Whether a signal came.
     pub fn asked_to_stop(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
+        self.signals.came().load(Ordering::Relaxed)
     }
 
     /// A mini-batch was done: a checkpoint where it is time for one.
@@ -127,8 +120,7 @@ impl<'a> Watch<'a> {
             "stopped after {} images; {path} is kept: the same command with --resume goes on",
             trainer.state().position.seen
         );
-        let interrupted = self.signal.load(Ordering::Relaxed) == SIGINT as usize;
-        Ok(ExitCode::from(if interrupted { 130 } else { 143 }))
+        Ok(ExitCode::from(&self.signals))
     }
 
     /// Training failed. Where it diverged the last checkpoint is kept, since what came after it led there; else the state before the

@@ -9,6 +9,7 @@ use crate::batch::fresh_version;
 use crate::gradient_flow::GradientFlow;
 use crate::ledger::Ledger;
 use crate::measure::Measure;
+use crate::noise::Noise;
 use crate::origin::Origin;
 use crate::solver::Integrator;
 use crate::starts::{Begin, Starter};
@@ -21,10 +22,14 @@ use gfe_ode::{Curvature, Flow, FlowError, Method, Momentum, Status, StepRecord, 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 /// Blocks read and not yet delivered: enough that a slow sample of the oldest keeps no worker waiting.
 const BLOCKS_IN_FLIGHT: usize = 4;
+/// Between two looks at whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How samples are encoded, whatever the weights.
 #[derive(Clone, Copy)]
@@ -61,6 +66,8 @@ pub struct Encoding<'a> {
     pub begin: Begin,
     /// With which Hessian error bars are given beside z, if any.
     pub uncertainty: Option<Curvature>,
+    /// What errors of the values are taken for in error bars and chi-squared, for a loss that says nothing of them: mse.
+    pub noise: Option<&'a Noise>,
 }
 
 /// Which flow is integrated.
@@ -197,6 +204,20 @@ pub struct Samples<'a> {
     pub z0: Cols<'a>,
 }
 
+impl<'a> Samples<'a> {
+    /// `count` of the samples, from `first` on.
+    pub(crate) fn part(self, first: usize, count: usize) -> Samples<'a> {
+        Samples {
+            data: Targets {
+                y: self.data.y.subcols(first, count),
+                w: self.data.w.map(|w| w.subcols(first, count)),
+            },
+            context: self.context.map(|context| context.subcols(first, count)),
+            z0: self.z0.subcols(first, count),
+        }
+    }
+}
+
 /// Samples to encode.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -227,14 +248,25 @@ pub fn encode_blocks<E: From<FlowError>>(
     next: impl FnMut() -> Result<Option<Block>, E>,
     done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<Work, E> {
-    encode_into(how, params, None, next, done)
+    encode_into(how, params, (None, None), next, done)
+}
+
+/// The same until `stop` is true: then no more samples are begun, those under way end, and what is not delivered is lost.
+pub fn encode_blocks_until<E: From<FlowError>>(
+    how: &Encoding<'_>,
+    params: &[f64],
+    stop: &AtomicBool,
+    next: impl FnMut() -> Result<Option<Block>, E>,
+    done: impl FnMut(&Block, Encoded) -> Result<(), E>,
+) -> Result<Work, E> {
+    encode_into(how, params, (None, Some(stop)), next, done)
 }
 
 /// The same, with the accepted steps of every sample written to `ledger`.
 fn encode_into<E: From<FlowError>>(
     how: &Encoding<'_>,
     params: &[f64],
-    ledger: Option<&Ledger>,
+    (ledger, stop): (Option<&Ledger>, Option<&AtomicBool>),
     mut next: impl FnMut() -> Result<Option<Block>, E>,
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<Work, E> {
@@ -262,7 +294,7 @@ fn encode_into<E: From<FlowError>>(
                 stream.say(Word::Stopped(result));
             });
         }
-        let result = catch_unwind(AssertUnwindSafe(|| carry(&stream, &hear, &mut next, &mut done)));
+        let result = catch_unwind(AssertUnwindSafe(|| carry(&stream, (&hear, stop), &mut next, &mut done)));
         // Whatever happened, a panic here or there included, no worker may wait for more or begin what nobody wants.
         stream.abandon();
         result.unwrap_or_else(|panic| resume_unwind(panic))
@@ -311,7 +343,7 @@ pub(crate) fn encode_with(
     encode_into(
         how,
         params,
-        ledger,
+        (ledger, None),
         || Ok(block.take()),
         |_, result| {
             encoded = result;
@@ -321,17 +353,18 @@ pub(crate) fn encode_with(
     Ok(encoded)
 }
 
-/// Reads ahead and delivers in order until both ends are dry.
+/// Reads ahead and delivers in order until both ends are dry, or `stop` is true.
 fn carry<E: From<FlowError>>(
     stream: &Stream<'_>,
-    hear: &Receiver<Word>,
+    (hear, stop): (&Receiver<Word>, Option<&AtomicBool>),
     next: &mut dyn FnMut() -> Result<Option<Block>, E>,
     done: &mut dyn FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut read, mut delivered, mut dry) = (0, 0, false);
     let mut waiting = BTreeMap::new();
     loop {
-        while !dry && read - delivered < BLOCKS_IN_FLIGHT {
+        let stopped = || stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        while !stopped() && !dry && read - delivered < BLOCKS_IN_FLIGHT {
             match next()? {
                 Some(block) => {
                     stream.push(block);
@@ -343,10 +376,11 @@ fn carry<E: From<FlowError>>(
                 }
             }
         }
-        if read == delivered {
+        if stopped() || read == delivered {
             return Ok(());
         }
-        match hear.recv() {
+        match hear.recv_timeout(PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => continue,
             Ok(Word::Ready(loaded)) => {
                 waiting.insert(loaded.index(), loaded);
             }

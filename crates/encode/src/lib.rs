@@ -15,6 +15,8 @@ mod gradient_flow;
 mod held_out;
 mod ledger;
 mod measure;
+mod nearest;
+mod noise;
 mod origin;
 mod pass;
 mod rate;
@@ -29,10 +31,13 @@ mod warm_start;
 
 pub use data::Data;
 pub use encoder::{
-    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_from,
+    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_blocks_until,
+    encode_from,
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
+pub use nearest::{Nearest, kept_codes};
+pub use noise::Noise;
 pub use origin::Origin;
 pub use rate::Rate;
 pub use reduced::encode_reduced;

@@ -21,10 +21,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     })?;
     // Only tells other machines that share the folder that the file is in use; not every file system has locks.
     let _ = file.try_lock();
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| publish(&temporary, path));
+    let synced = file.write_all(bytes).and_then(|()| file.sync_all());
+    // Whoever opens the file by its name must not meet the lock.
+    drop(file);
+    let written = synced.and_then(|()| publish(&temporary, path));
     written.map_err(|source| {
         // The first error is the one worth telling; a leftover temporary file does no harm.
         let _ = fs::remove_file(&temporary);
@@ -99,10 +99,15 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
+/// Fsyncs the folder that `path` is in.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
 /// Renames `temporary` to `path` and fsyncs the folder, without which the rename itself could be lost.
 pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
-    File::open(folder(path))?.sync_all()
+    sync_folder(path)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ mod row;
 
 pub use layout::{EncodedLayout, NamedLatent};
 pub(crate) use layout::{
-    empty, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode, write_notes,
+    ROW_SHA256, empty, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode,
+    write_notes,
 };
 pub use row::{EncodedRow, EncodedRows, ErrorBars, TracePoint};
 
@@ -17,7 +18,7 @@ use row::{COUNTS, REALS};
 use crate::IoError;
 use crate::output::Output;
 
-/// An output file being put together; nothing appears at its path before [`EncodedWriter::finish`].
+/// Consecutive rows of an output being put together, in memory: a file of its own, see [`crate::Parts`].
 pub struct EncodedWriter {
     path: PathBuf,
     output: Output,
@@ -27,51 +28,24 @@ pub struct EncodedWriter {
 }
 
 impl EncodedWriter {
-    /// Starts an output of the given layout.
+    /// Starts an output of the given layout; `path` is what errors name.
     ///
-    /// Fails where no file can be created beside `path`, the disk has no room for the rows, or something that is to be
-    /// passed through has the name of a dataset of the layout.
+    /// Fails where something that is to be passed through has the name of a dataset of the layout.
     pub fn create(path: &Path, layout: &EncodedLayout) -> Result<EncodedWriter, IoError> {
-        let reserved = [
-            "sample",
-            "latent",
-            "z",
-            "z0",
-            "z_std",
-            "z_cov",
-            "z_start",
-            "z_physical",
-            "z_physical_std",
-            "h_min",
-            "h_max",
-            "dof",
-            "start",
-            "minima",
-            "latent_other",
-            "status",
-            "reconstruction",
-            "entry",
-            "obs",
-        ];
-        for (i, coordinate) in layout.keep.iter().enumerate() {
-            let taken = |name: &str| {
-                reserved.contains(&name)
-                    || name.starts_with("trace_")
-                    || REALS.iter().any(|(real, ..)| *real == name)
-                    || COUNTS.iter().any(|(count, ..)| *count == name)
-                    || layout.keep[..i].iter().any(|other| other.name() == name)
-            };
-            if let Some(error) = crate::coordinate::clashes(coordinate, taken) {
-                return Err(error);
-            }
-        }
+        check_names(layout)?;
         Ok(EncodedWriter {
             path: path.to_owned(),
-            output: Output::create(path, layout.bytes(), |file| layout::lay_out(file, layout))?,
+            output: Output::in_memory(path, |file| layout::lay_out(file, layout))?,
             layout: layout.clone(),
             next: 0,
             traced: 0,
         })
+    }
+
+    /// The file of a layout before it has rows: what the parts of an output are merged into.
+    pub fn skeleton(path: &Path, layout: &EncodedLayout) -> Result<Vec<u8>, IoError> {
+        check_names(layout)?;
+        crate::output::image(path, |file| layout::lay_out(file, layout))
     }
 
     /// Appends rows; fails where they do not fit the layout.
@@ -119,6 +93,7 @@ impl EncodedWriter {
         if layout.trace {
             self.same("traces", rows, batch.traces.map_or(0, <[_]>::len))?;
         }
+        self.same("hashes", rows, batch.sha256.len())?;
         if !layout.keep.is_empty() {
             self.same("rows of the input", rows, batch.input.len())?;
         }
@@ -127,16 +102,11 @@ impl EncodedWriter {
         Ok(())
     }
 
-    /// Adds the notes, JSON by name, and gives the file its name; fails where rows are missing or the disk refuses.
-    pub fn finish(self, notes: &[(String, String)]) -> Result<(), IoError> {
+    /// Adds the notes, JSON by name, and gives the bytes of the file; fails where rows are missing.
+    pub fn finish(self, notes: &[(String, String)]) -> Result<Vec<u8>, IoError> {
         self.same("rows", self.layout.samples, self.next)?;
         self.output.with(|file| layout::write_notes(file, notes))?;
-        self.output.finish()
-    }
-
-    /// Where the file is until it is whole.
-    pub fn temporary(&self) -> &Path {
-        self.output.temporary()
+        self.output.into_image()
     }
 
     fn same(&self, what: &'static str, expected: usize, found: usize) -> Result<(), IoError> {
@@ -187,7 +157,11 @@ impl EncodedWriter {
         if let (true, Some(x)) = (self.layout.reconstruction, batch.reconstruction) {
             let lens: Vec<usize> = self.layout.axes.iter().map(|axis| axis.dim.len).collect();
             output.put("reconstruction", start, &lens, single(x))?;
+            if self.layout.reconstruction_filled {
+                output.put("reconstruction_filled", start, &lens, filled(x, batch.weights))?;
+            }
         }
+        output.put(ROW_SHA256, start, &[32], batch.sha256.concat())?;
         for coordinate in &self.layout.keep {
             coordinate.copy(output, batch.input.clone(), start)?;
         }
@@ -218,9 +192,59 @@ impl EncodedWriter {
     }
 }
 
+/// Fails where something that is to be passed through has the name of a dataset of the layout.
+fn check_names(layout: &EncodedLayout) -> Result<(), IoError> {
+    let reserved = [
+        "sample",
+        "latent",
+        "z",
+        "z0",
+        "z_std",
+        "z_cov",
+        "z_start",
+        "z_physical",
+        "z_physical_std",
+        "h_min",
+        "h_max",
+        "dof",
+        "start",
+        "minima",
+        "latent_other",
+        "status",
+        "reconstruction",
+        "reconstruction_filled",
+        "entry",
+        "obs",
+    ];
+    for (i, coordinate) in layout.keep.iter().enumerate() {
+        let taken = |name: &str| {
+            reserved.contains(&name)
+                || name.starts_with("trace_")
+                || REALS.iter().any(|(real, ..)| *real == name)
+                || COUNTS.iter().any(|(count, ..)| *count == name)
+                || layout.keep[..i].iter().any(|other| other.name() == name)
+        };
+        if let Some(error) = crate::coordinate::clashes(coordinate, taken) {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 /// The values of a batch, sample after sample.
 fn values(batch: Cols<'_>) -> Vec<f64> {
     batch.col_iter().flat_map(|column| column.iter().copied()).collect()
+}
+
+/// 1 for every value of `x` `[D, rows]` that has weight 0, else 0.
+fn filled(x: Cols<'_>, weights: Option<Cols<'_>>) -> Vec<i8> {
+    let Some(weights) = weights else {
+        return vec![0; x.nrows() * x.ncols()];
+    };
+    let columns = weights.col_iter();
+    columns
+        .flat_map(|column| column.iter().map(|w| i8::from(*w == 0.0)))
+        .collect()
 }
 
 /// The same in single precision.

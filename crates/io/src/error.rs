@@ -29,6 +29,20 @@ pub enum IoError {
         /// What it is.
         what: &'static str,
     },
+    /// An attribute that names missing values cannot be understood.
+    #[error(
+        "{path}: its attribute `{attribute}` is {found}: a number, or up to {limit}, are needed there; mend or delete it"
+    )]
+    BadMissing {
+        /// The dataset.
+        path: String,
+        /// The attribute.
+        attribute: &'static str,
+        /// What it is.
+        found: String,
+        /// How many numbers there may be.
+        limit: usize,
+    },
     /// The file could not be created.
     #[error("{}: cannot be created: {source}; choose a folder that exists and is writable", path.display())]
     Create {
@@ -341,6 +355,47 @@ pub enum IoError {
         /// What is missing or wrong.
         what: String,
     },
+    /// Another run holds the output.
+    #[error("{}: another run is at work on this output; wait for it, or choose another name", path.display())]
+    Held {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// What is there of the output belongs to other settings, weights or data.
+    #[error(
+        "{} holds parts of another output ({}); run it as it was begun, choose another name, or drop them by --force",
+        path.display(), differences.join("; ")
+    )]
+    OtherParts {
+        /// The folder of the parts.
+        path: PathBuf,
+        /// Where they differ.
+        differences: Vec<String>,
+    },
+    /// The file does not say what the parts of an output are.
+    #[error("{}: no manifest of parts: {what}; --force begins anew", path.display())]
+    NotManifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Rows of an output are in none of its parts.
+    #[error("{}: rows {rows:?} are missing; encode them, then merge", path.display())]
+    RowsMissing {
+        /// The folder of the parts.
+        path: PathBuf,
+        /// The rows, in ranges.
+        rows: Vec<std::ops::Range<usize>>,
+    },
+    /// A part does not belong to its output.
+    #[error("{}: {what}; remove it and encode its rows again", path.display())]
+    BadPart {
+        /// The part.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The file is no checkpoint, or not one as it was written.
     #[error("{}: {what}; take a checkpoint written by `gfe train`", path.display())]
     NotCheckpoint {
@@ -390,14 +445,14 @@ pub enum IoError {
 }
 
 impl IoError {
-    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error, 75 try again
-    /// later.
+    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error, 75 held by
+    /// another program.
     pub fn exit_code(&self) -> u8 {
         match self {
             IoError::NotFound { .. } | IoError::NoDataset { .. } | IoError::NotAFile { .. } => 66,
             IoError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 66,
-            IoError::Locked { .. } => 75,
-            IoError::Create { .. } => 73,
+            IoError::Create { .. } | IoError::OtherParts { .. } => 73,
+            IoError::Held { .. } | IoError::Locked { .. } => 75,
             IoError::Read { .. } | IoError::Write { .. } | IoError::NoSpace { .. } | IoError::Hdf5 { .. } => 74,
             _ => 65,
         }

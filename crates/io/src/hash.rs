@@ -8,23 +8,40 @@ pub fn params_sha256(params: &[f64]) -> String {
     hexadecimal(&of_values(params.iter()))
 }
 
-/// SHA-256 of the list of the SHA-256 of every row's values as little-endian f64: it does not depend on how the rows are
-/// cut into blocks.
+/// SHA-256 of each row, of its values `[D, rows]` and then of its column of each matrix in `beside`, as little-endian f64.
+pub fn row_sha256(y: Cols<'_>, beside: &[Cols<'_>]) -> Vec<[u8; 32]> {
+    (0..y.ncols())
+        .map(|b| {
+            let matrices = std::iter::once(&y).chain(beside);
+            of_values(matrices.flat_map(|matrix| matrix.col(b).iter()))
+        })
+        .collect()
+}
+
+/// SHA-256 of the list of the SHA-256 of every row: it does not depend on how the rows are cut into blocks.
 #[derive(Clone, Debug, Default)]
 pub struct RowsHash(Sha256);
 
 impl RowsHash {
     /// Takes the next rows, `[D, rows]`.
     pub fn push(&mut self, y: Cols<'_>) {
-        for row in y.col_iter() {
-            self.0.update(of_values(row.iter()));
-        }
+        self.push_hashes(&row_sha256(y, &[]));
+    }
+
+    /// Takes the hashes of the next rows.
+    pub fn push_hashes(&mut self, hashes: &[[u8; 32]]) {
+        hashes.iter().for_each(|hash| self.0.update(hash));
     }
 
     /// The hash of all rows, in lower-case hexadecimal.
     pub fn finish(self) -> String {
         hexadecimal(&self.0.finalize())
     }
+}
+
+/// SHA-256 of bytes, in lower-case hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
 }
 
 fn of_values<'a>(values: impl Iterator<Item = &'a f64>) -> [u8; 32] {

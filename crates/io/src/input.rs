@@ -15,7 +15,7 @@ use ndarray::ArrayD;
 
 use crate::chunks::Rows;
 use crate::listing::{axis_values, descriptor_of, dimension_names, numeric_datasets, per_sample_datasets};
-use crate::{Coordinate, IoError, access, guard};
+use crate::{Coordinate, IoError, Missing, access, guard};
 
 /// Most axes of a dataset, the sample axis included.
 pub(crate) const RANK_LIMIT: usize = 8;
@@ -65,6 +65,7 @@ pub struct H5Input {
     axes: Vec<Axis>,
     shape: DataShape,
     scale: f64,
+    missing: Missing,
 }
 
 impl fmt::Debug for H5Input {
@@ -114,7 +115,23 @@ impl H5Input {
             element,
             shape,
             scale: scale.unwrap_or(if bytes { 1.0 / 255.0 } else { 1.0 }),
+            missing: Missing::default(),
         })
+    }
+
+    /// From now on heeds what the dataset's attributes say of missing values, see [`Missing`], and NaN with `nan`: such a value
+    /// is read with weight 0, and as NaN where no weights are asked for. Without this every stored value is data.
+    ///
+    /// Fails where the attributes cannot be understood.
+    pub fn heed_missing(&mut self, nan: bool) -> Result<(), IoError> {
+        let missing = guard::opening(&self.path.file, || Missing::of(&self.path, &self.rows.dataset))?;
+        self.missing = if nan { missing.with_nan() } else { missing };
+        Ok(())
+    }
+
+    /// Which stored values are taken for missing.
+    pub fn missing(&self) -> &Missing {
+        &self.missing
     }
 
     /// Where the data come from, with the dataset's name even if it was not given.
@@ -130,6 +147,11 @@ impl H5Input {
     /// The type of the stored values, in words.
     pub fn dtype(&self) -> String {
         self.element.to_string()
+    }
+
+    /// Samples of a chunk of the dataset, if it has chunks.
+    pub fn chunk_rows(&self) -> Option<usize> {
+        self.rows.dataset.chunk().and_then(|chunk| chunk.first().copied())
     }
 
     /// A dataset with one value per sample, by its path or its name beside the data.
@@ -173,7 +195,7 @@ impl DatasetSource for H5Input {
     }
 
     fn read(&mut self, ids: &[usize], to: TargetsMut<'_>) -> Result<(), DataError> {
-        let TargetsMut { mut y, w } = to;
+        let TargetsMut { mut y, mut w } = to;
         if let Some(bad) = ids.iter().find(|id| **id >= self.shape.samples) {
             let message = format!(
                 "{}: sample {bad} was asked for, there are {}",
@@ -190,14 +212,23 @@ impl DatasetSource for H5Input {
             let block = self.read_run(piece)?;
             let mut source = block.iter();
             for lane in column..column + len {
-                for (into, from) in y.as_mut().col_mut(lane).iter_mut().zip(source.by_ref().take(values)) {
+                for (i, (into, from)) in y
+                    .as_mut()
+                    .col_mut(lane)
+                    .iter_mut()
+                    .zip(source.by_ref().take(values))
+                    .enumerate()
+                {
+                    let missing = self.missing.is(*from);
                     *into = from * self.scale;
+                    match &mut w {
+                        Some(w) => w[(i, lane)] = f64::from(!missing),
+                        None if missing => *into = f64::NAN,
+                        None => {}
+                    }
                 }
             }
             column += len;
-        }
-        if let Some(mut w) = w {
-            w.fill(1.0);
         }
         Ok(())
     }

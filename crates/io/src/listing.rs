@@ -2,7 +2,7 @@
 
 use hdf5::dataset::Layout;
 use hdf5::types::{FixedAscii, TypeDescriptor, VarLenArray};
-use hdf5::{Dataset, File, Group, IndexType, IterationOrder, LinkType, ObjectReference1, ReferencedObject};
+use hdf5::{Container, Dataset, File, Group, IndexType, IterationOrder, LinkType, ObjectReference1, ReferencedObject};
 
 use crate::chunks::Rows;
 use crate::native::{Class, class_of};
@@ -59,9 +59,9 @@ fn visit(group: &Group, (prefix, depth): (&str, usize), wanted: &dyn Fn(&Dataset
 }
 
 /// The type of numbers, or in words what the values are instead.
-pub(crate) fn descriptor_of(dataset: &Dataset) -> Result<TypeDescriptor, String> {
+pub(crate) fn descriptor_of(values: &Container) -> Result<TypeDescriptor, String> {
     let words = |error: hdf5::Error| texts::lossy(error.to_string().as_bytes());
-    let datatype = dataset.dtype().map_err(words)?;
+    let datatype = values.dtype().map_err(words)?;
     match class_of(&datatype) {
         Class::Integer | Class::Float => datatype.to_descriptor().map_err(words),
         Class::Text => Err("texts".into()),

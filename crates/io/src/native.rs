@@ -2,17 +2,24 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_uint};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Once;
 
 use hdf5::{Dataset, Datatype, File, Location};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
-use hdf5_sys::h5d::{H5Dget_chunk_info_by_coord, H5Dget_storage_size, H5Dopen2};
+use hdf5_sys::h5d::{
+    H5Dget_chunk_info_by_coord, H5Dget_space, H5Dget_storage_size, H5Dget_type, H5Dopen2, H5Dread, H5Dwrite,
+};
 use hdf5_sys::h5f::H5Fget_file_image;
+use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5l::{H5L_type_t, H5Lunregister};
 use hdf5_sys::h5p::{H5P_CLS_DATASET_ACCESS, H5P_DEFAULT, H5Pclose, H5Pcreate, H5Pset_chunk_cache};
 use hdf5_sys::h5pl::{H5PLremove, H5PLsize};
-use hdf5_sys::h5s::{H5S_class_t, H5Sclose, H5Screate};
-use hdf5_sys::h5t::{H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tget_class, H5Tset_size, H5Tset_strpad};
+use hdf5_sys::h5s::{H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab};
+use hdf5_sys::h5t::{
+    H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_class, H5Tget_size, H5Tis_variable_str,
+    H5Treclaim, H5Tset_size, H5Tset_strpad,
+};
 
 unsafe extern "C" {
     // Declared here since the -sys crate gives it a pointer where the C function takes an unsigned int.
@@ -173,4 +180,167 @@ pub(crate) fn file_image(file: &File) -> Option<Vec<u8>> {
         let copied = H5Fget_file_image(file.id(), image.as_mut_ptr().cast(), image.len());
         (copied == length).then_some(image)
     })
+}
+
+/// Rows of a dataset in memory, in the dataset's own type: whatever the type, they can be written to another of the same.
+pub(crate) struct RawRows {
+    bytes: Vec<u8>,
+    /// Values in memory, which HDF5 allocated where they have a length of their own.
+    values: u64,
+    kind: Type,
+}
+
+/// An HDF5 type, closed in the end.
+struct Type(hid_t);
+
+impl Type {
+    fn of(dataset: &Dataset) -> Option<Type> {
+        // SAFETY: `dataset` is open for the whole call.
+        let kind = hdf5::sync::sync(|| unsafe { H5Dget_type(dataset.id()) });
+        (kind >= 0).then_some(Type(kind))
+    }
+}
+
+impl Drop for Type {
+    fn drop(&mut self) {
+        // SAFETY: the identifier was opened by `of` and is closed here alone.
+        hdf5::sync::sync(|| unsafe { H5Tclose(self.0) });
+    }
+}
+
+/// Whether two datasets have values of the same type.
+pub(crate) fn same_type(one: &Dataset, other: &Dataset) -> bool {
+    let (Some(one), Some(other)) = (Type::of(one), Type::of(other)) else {
+        return false;
+    };
+    // SAFETY: both are open types.
+    hdf5::sync::sync(|| unsafe { H5Tequal(one.0, other.0) }) > 0
+}
+
+impl RawRows {
+    /// Room for `rows` rows of `dataset`, all zeros.
+    pub(crate) fn new(dataset: &Dataset, rows: usize) -> Option<RawRows> {
+        let kind = Type::of(dataset)?;
+        // SAFETY: an open type.
+        let size = hdf5::sync::sync(|| unsafe { H5Tget_size(kind.0) });
+        let values = dataset.shape()[1..]
+            .iter()
+            .try_fold(rows, |n, len| n.checked_mul(*len))?;
+        Some(RawRows {
+            bytes: vec![0; values.checked_mul(size)?],
+            values: values as u64,
+            kind,
+        })
+    }
+
+    /// Bytes of a row of `dataset` in memory.
+    pub(crate) fn row_bytes(dataset: &Dataset) -> Option<usize> {
+        RawRows::new(dataset, 1).map(|row| row.bytes.len())
+    }
+
+    /// Reads the rows `from` of `dataset`, whose type and further axes have to be those that this was made for, to the
+    /// rows here from `to` on; false where they do not fit or HDF5 fails.
+    pub(crate) fn read(&mut self, dataset: &Dataset, from: std::ops::Range<usize>, to: usize) -> bool {
+        self.transfer(dataset, from, to, true)
+    }
+
+    /// Writes all rows to `dataset` from row `start` on; false where they do not fit or HDF5 fails.
+    pub(crate) fn write(mut self, dataset: &Dataset, start: usize) -> bool {
+        let per_row: usize = dataset.shape()[1..].iter().product();
+        let rows = self.values as usize / per_row.max(1);
+        self.transfer(dataset, start..start + rows, 0, false)
+    }
+
+    /// A hash of the values: of the texts themselves where they have a length of their own.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        // SAFETY: an open type.
+        if hdf5::sync::sync(|| unsafe { H5Tis_variable_str(self.kind.0) }) > 0 {
+            for pointer in self.bytes.as_chunks::<{ size_of::<usize>() }>().0 {
+                let text = std::ptr::with_exposed_provenance::<std::ffi::c_char>(usize::from_ne_bytes(*pointer));
+                if !text.is_null() {
+                    // SAFETY: HDF5 gave a null-terminated text, which is reclaimed when this is dropped.
+                    hash.write(unsafe { CStr::from_ptr(text) }.to_bytes_with_nul());
+                }
+            }
+        } else {
+            hash.write(&self.bytes);
+        }
+        hash.finish()
+    }
+
+    fn transfer(&mut self, dataset: &Dataset, rows: std::ops::Range<usize>, at: usize, read: bool) -> bool {
+        let shape = dataset.shape();
+        let per_row: usize = shape[1..].iter().product();
+        let (first, count) = (at * per_row, rows.len() * per_row);
+        let fits = shape[0] >= rows.end && first + count <= self.values as usize;
+        let same = Type::of(dataset).is_some_and(|kind| {
+            // SAFETY: both are open types.
+            hdf5::sync::sync(|| unsafe { H5Tequal(kind.0, self.kind.0) }) > 0
+        });
+        if !fits || !same || count == 0 {
+            return fits && same;
+        }
+        let size = self.bytes.len() / self.values as usize;
+        let place = &mut self.bytes[first * size..(first + count) * size];
+        // SAFETY: `dataset` is open; the selection lies within its extent, which was checked above, and selects as many
+        // values as the memory space and `place` have, each of the size of the type that both sides share; every
+        // identifier is closed once. A failed call gives a negative identifier, which the calls after it refuse.
+        hdf5::sync::sync(|| unsafe {
+            let file = H5Dget_space(dataset.id());
+            let mut start: Vec<u64> = vec![0; shape.len()];
+            start[0] = rows.start as u64;
+            let mut lens: Vec<u64> = shape.iter().map(|len| *len as u64).collect();
+            lens[0] = rows.len() as u64;
+            let null = std::ptr::null();
+            let chosen = H5Sselect_hyperslab(
+                file,
+                H5S_seloper_t::H5S_SELECT_SET,
+                start.as_ptr(),
+                null,
+                lens.as_ptr(),
+                null,
+            );
+            let values = count as u64;
+            let memory = H5Screate_simple(1, &values, null);
+            let done = chosen >= 0
+                && if read {
+                    H5Dread(
+                        dataset.id(),
+                        self.kind.0,
+                        memory,
+                        file,
+                        H5P_DEFAULT,
+                        place.as_mut_ptr().cast(),
+                    )
+                } else {
+                    H5Dwrite(
+                        dataset.id(),
+                        self.kind.0,
+                        memory,
+                        file,
+                        H5P_DEFAULT,
+                        place.as_ptr().cast(),
+                    )
+                } >= 0;
+            H5Sclose(memory);
+            H5Sclose(file);
+            done
+        })
+    }
+}
+
+impl Drop for RawRows {
+    fn drop(&mut self) {
+        if self.values == 0 {
+            return;
+        }
+        // SAFETY: the buffer holds `values` values of the type, zeros where nothing was read, for which nothing is freed;
+        // values of variable length were allocated by HDF5.
+        hdf5::sync::sync(|| unsafe {
+            let space = H5Screate_simple(1, &self.values, std::ptr::null());
+            H5Treclaim(self.kind.0, space, H5P_DEFAULT, self.bytes.as_mut_ptr().cast());
+            H5Sclose(space);
+        });
+    }
 }

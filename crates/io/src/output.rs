@@ -1,4 +1,4 @@
-//! An HDF5 file written row by row: bounded memory, and under its name whole or not at all.
+//! An HDF5 file written row by row, in memory or on disk; there with bounded memory, and under its name whole or not at all.
 //!
 //! HDF5 crashes where a disk is full: a flush fails, and the close after it dies of a signal. So it never meets one. The
 //! structure is laid out in memory, its image is written to a temporary file by the operating system's own calls, which
@@ -23,9 +23,14 @@ const SLACK: u64 = 1 << 20;
 /// A file being written; without [`Output::finish`] nothing appears at its path.
 pub(crate) struct Output {
     path: PathBuf,
-    temporary: PathBuf,
     /// None once it is closed.
     file: Option<File>,
+    disk: Option<Disk>,
+}
+
+/// Where a file is until it is whole.
+struct Disk {
+    temporary: PathBuf,
     reserved: u64,
 }
 
@@ -38,44 +43,68 @@ impl Output {
     ) -> Result<Output, IoError> {
         let path = &atomic::target(path);
         atomic::check_creatable(path)?;
-        let failed = |source| IoError::Hdf5 {
-            path: path.to_owned(),
-            source,
-        };
-        let image = image(path, lay_out)?;
+        Output::from_image(path, &atomic::beside(path), &image(path, lay_out)?, bytes)
+    }
+
+    /// Starts the file of `path` at `temporary`, with the structure of `image`, whose rows will take up to `bytes`.
+    pub(crate) fn from_image(path: &Path, temporary: &Path, image: &[u8], bytes: u64) -> Result<Output, IoError> {
         let mut output = Output {
             path: path.to_owned(),
-            temporary: atomic::beside(path),
             file: None,
-            reserved: image.len() as u64,
+            disk: Some(Disk {
+                temporary: temporary.to_owned(),
+                reserved: image.len() as u64,
+            }),
         };
-        fs::write(&output.temporary, &image).map_err(|source| IoError::Write {
+        fs::write(temporary, image).map_err(|source| IoError::Write {
             path: path.to_owned(),
             source,
         })?;
         output.reserve(bytes.saturating_add(SLACK))?;
         let file = File::with_options()
             .with_fapl(|access| access.libver_bounds(LibraryVersion::V18, LibraryVersion::V110))
-            .open_rw(&output.temporary);
-        output.file = Some(file.map_err(failed)?);
+            .open_rw(temporary);
+        output.file = Some(file.map_err(|source| IoError::Hdf5 {
+            path: path.to_owned(),
+            source,
+        })?);
         Ok(output)
     }
 
-    /// Where the file is until it is whole.
+    /// Starts a file in memory that `lay_out` gives its structure; `path` is what errors name.
+    pub(crate) fn in_memory(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> Result<Output, IoError> {
+        let build = || {
+            let file = in_memory()?;
+            lay_out(&file)?;
+            Ok(file)
+        };
+        let file = build().map_err(|source| IoError::Hdf5 {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Output {
+            path: path.to_owned(),
+            file: Some(file),
+            disk: None,
+        })
+    }
+
+    /// Where the file is until it is whole; for one in memory its path.
     pub(crate) fn temporary(&self) -> &Path {
-        &self.temporary
+        self.disk.as_ref().map_or(&self.path, |disk| &disk.temporary)
     }
 
     /// Reserves `bytes` behind what is reserved already.
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), IoError> {
+        let Some(disk) = &mut self.disk else { return Ok(()) };
         let no_space = |source| IoError::NoSpace {
             path: self.path.clone(),
             bytes,
             source,
         };
-        let file = OpenOptions::new().write(true).open(&self.temporary).map_err(no_space)?;
+        let file = OpenOptions::new().write(true).open(&disk.temporary).map_err(no_space)?;
         // HDF5 cuts a file that is longer than it knows: so the length stays.
-        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, self.reserved, bytes) {
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, disk.reserved, bytes) {
             Ok(()) => {}
             // File systems without reservations at least say what is free now.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
@@ -86,7 +115,7 @@ impl Output {
             }
             Err(error) => return Err(no_space(error.into())),
         }
-        self.reserved = self.reserved.saturating_add(bytes);
+        disk.reserved = disk.reserved.saturating_add(bytes);
         Ok(())
     }
 
@@ -135,17 +164,37 @@ impl Output {
         })
     }
 
-    /// Closes the file, syncs it and gives it its name.
+    /// The bytes of a file in memory.
+    pub(crate) fn into_image(self) -> Result<Vec<u8>, IoError> {
+        self.with(image_of)
+    }
+
+    /// Closes the file and gives it its name; the file is synced before and its folder after.
     pub(crate) fn finish(mut self) -> Result<(), IoError> {
+        self.close()?;
+        let temporary = self.temporary().to_owned();
+        atomic::publish(&temporary, &self.path).map_err(|source| IoError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Closes the file, syncs it and leaves it where it is.
+    pub(crate) fn leave(mut self) -> Result<(), IoError> {
+        self.close()?;
+        self.disk = None;
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), IoError> {
         self.with(|file| file.flush())?;
         let closed = self.file.take().map_or(Ok(()), File::close);
         closed.map_err(|source| IoError::Hdf5 {
             path: self.path.clone(),
             source,
         })?;
-        let synced = fs::File::open(&self.temporary).and_then(|file| file.sync_all());
-        let published = synced.and_then(|()| atomic::publish(&self.temporary, &self.path));
-        published.map_err(|source| IoError::Write {
+        let synced = fs::File::open(self.temporary()).and_then(|file| file.sync_all());
+        synced.map_err(|source| IoError::Write {
             path: self.path.clone(),
             source,
         })
@@ -155,8 +204,10 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         drop(self.file.take());
-        // After `finish` there is none; a leftover does no harm.
-        let _ = fs::remove_file(&self.temporary);
+        if let Some(disk) = &self.disk {
+            // After `finish` there is none; a leftover does no harm.
+            let _ = fs::remove_file(&disk.temporary);
+        }
     }
 }
 
@@ -165,26 +216,28 @@ pub(crate) const GROWING_CHUNK: usize = 1 << 14;
 
 /// The bytes of an HDF5 file for `path` that `lay_out` fills, built in memory: HDF5 touches no disk.
 pub(crate) fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>) -> Result<Vec<u8>, IoError> {
+    Output::in_memory(path, lay_out)?.into_image()
+}
+
+/// An empty file in memory.
+fn in_memory() -> hdf5::Result<File> {
     native::forbid_plugins();
     static IMAGES: AtomicU64 = AtomicU64::new(0);
     // HDF5 first tries to open what it is told to create, and takes files of one name for one file: under this name there
     // never is any.
     let name = format!("/dev/null/{}", IMAGES.fetch_add(1, Ordering::Relaxed));
-    let build = || {
-        let file = File::with_options()
-            .with_fapl(|access| {
-                access
-                    .core_filebacked(false)
-                    .libver_bounds(LibraryVersion::V18, LibraryVersion::V110)
-            })
-            .with_fcpl(|creation| creation.obj_track_times(false))
-            .create(&name)?;
-        lay_out(&file)?;
-        file.flush()?;
-        native::file_image(&file).ok_or_else(|| hdf5::Error::from("the file image cannot be had"))
-    };
-    build().map_err(|source| IoError::Hdf5 {
-        path: path.to_owned(),
-        source,
-    })
+    File::with_options()
+        .with_fapl(|access| {
+            access
+                .core_filebacked(false)
+                .libver_bounds(LibraryVersion::V18, LibraryVersion::V110)
+        })
+        .with_fcpl(|creation| creation.obj_track_times(false))
+        .create(&name)
+}
+
+/// The bytes of a file in memory as far as it is written.
+fn image_of(file: &File) -> hdf5::Result<Vec<u8>> {
+    file.flush()?;
+    native::file_image(file).ok_or_else(|| hdf5::Error::from("the file image cannot be had"))
 }

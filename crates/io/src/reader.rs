@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::chunks::Rows;
 use crate::input::{VALUES_LIMIT, open_file, refuse_foreign_storage};
 use crate::listing::{descriptor_of, dimension_names};
-use crate::{InputPath, IoError, guard, listing, texts};
+use crate::{EncodedRow, InputPath, IoError, guard, listing, texts};
 
 /// Most statuses that are read.
 const STATUSES: usize = 256;
@@ -114,6 +114,44 @@ impl EncodedFile {
             read.extend(values);
         }
         Ok(read)
+    }
+
+    /// The records of `rows`, without the values that not every output has.
+    pub fn records(&self, rows: Range<usize>) -> Result<Vec<EncodedRow>, IoError> {
+        let column = |name: &str| self.read(name, rows.clone());
+        let counts = |name: &str| -> Result<Vec<u32>, IoError> {
+            Ok(column(name)?.into_iter().map(|value| value as u32).collect())
+        };
+        let (sample, status) = (column("sample")?, column("status")?);
+        let (loss, loss_initial, grad_norm) = (column("loss")?, column("loss_initial")?, column("grad_norm")?);
+        let (edm, chi2, t) = (column("edm")?, column("chi2")?, column("t")?);
+        let (n_valid, steps, rejected) = (counts("n_valid")?, counts("steps")?, counts("rejected")?);
+        let (forced, evaluations, vjps) = (counts("forced")?, counts("evaluations")?, counts("vjps")?);
+        let (jvps, hvps) = (counts("jvps")?, counts("hvps")?);
+        let (jacobians, factorizations) = (counts("jacobians")?, counts("factorizations")?);
+        let record = |b: usize| EncodedRow {
+            sample: sample[b] as i64,
+            status: status[b] as i8,
+            loss: loss[b],
+            loss_initial: loss_initial[b],
+            grad_norm: grad_norm[b],
+            edm: edm[b],
+            chi2: chi2[b],
+            n_valid: n_valid[b],
+            t: t[b],
+            start: 0,
+            minima: 0,
+            steps: steps[b],
+            rejected: rejected[b],
+            forced: forced[b],
+            evaluations: evaluations[b],
+            vjps: vjps[b],
+            jvps: jvps[b],
+            hvps: hvps[b],
+            jacobians: jacobians[b],
+            factorizations: factorizations[b],
+        };
+        Ok((0..rows.len()).map(record).collect())
     }
 
     /// The note of this name, where there is one.

@@ -14,6 +14,9 @@ use crate::scales::{self, Attachments};
 /// Bytes of a chunk of reconstructions before compression.
 const CHUNK_BYTES: usize = 512 << 10;
 
+/// Where the hashes of what was read of each row stand.
+pub(crate) const ROW_SHA256: &str = "entry/process/row_sha256";
+
 /// What an output file will hold.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedLayout {
@@ -25,6 +28,8 @@ pub struct EncodedLayout {
     pub axes: Vec<Axis>,
     /// Whether reconstructions are written.
     pub reconstruction: bool,
+    /// Whether it is written which values of the reconstructions stand for missing ones.
+    pub reconstruction_filled: bool,
     /// Every component of every initial latent; without it they are written, a row per sample.
     pub z0: Option<f64>,
     /// Whether states on the way are written: time, loss and gradient norm.
@@ -63,7 +68,7 @@ impl EncodedLayout {
     }
 
     /// Upper bound of the bytes of all rows, but for traces.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let latents = if self.z0.is_some() {
             8 * self.latent
         } else {
@@ -87,7 +92,12 @@ impl EncodedLayout {
         } else {
             0
         };
-        let row = 8 + 1 + 4 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded;
+        let flags = if self.reconstruction_filled {
+            self.values() + self.values() / 100 + 256
+        } else {
+            0
+        };
+        let row = 8 + 1 + 4 + 32 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded + flags;
         (row as u64).saturating_mul(self.samples as u64)
     }
 }
@@ -158,7 +168,10 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         attachments.attach(file, coordinate.name(), &row)?;
     }
     if layout.reconstruction {
-        lay_out_reconstruction(file, (n, &layout.axes), &mut attachments)?;
+        let grid = lay_out_reconstruction(file, (n, &layout.axes), &mut attachments)?;
+        if layout.reconstruction_filled {
+            lay_out_filled(file, &grid, &mut attachments)?;
+        }
     }
     if layout.trace {
         lay_out_traces(file, layout, &mut attachments)?;
@@ -168,7 +181,13 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         ("latent_plot", "z", &["sample", "latent"]),
         ("loss_plot", "loss", &["sample"]),
     ];
-    lay_out_entry(file, &plots, layout.reconstruction)
+    lay_out_entry(file, &plots, layout.reconstruction)?;
+    let hashes = empty::<u8>(file, ROW_SHA256, &[n, 32])?;
+    text(
+        &hashes,
+        "long_name",
+        "SHA-256 of what was read of each row; that of all these is rows_sha256 of the note input",
+    )
 }
 
 fn names(axes: &[&str]) -> Vec<String> {
@@ -276,9 +295,59 @@ pub(crate) fn lay_out_reconstruction(
     file: &File,
     extent: (usize, &[Axis]),
     attachments: &mut Attachments,
-) -> hdf5::Result<()> {
+) -> hdf5::Result<Grid> {
     let long_name = "decoded z, in units of the input times its scale";
     lay_out_values::<f32>(file, ("reconstruction", long_name), extent, attachments)
+}
+
+/// The flags of the reconstruction: 1 where nothing was measured.
+const FILLED: &str = "reconstruction_filled";
+
+/// Creates them, on the same axes.
+fn lay_out_filled(file: &File, grid: &Grid, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let long_name = "whether a value of the reconstruction stands for a missing one";
+    let flags = grid.lay_out::<i8>(file, (FILLED, long_name), attachments)?;
+    flags
+        .new_attr::<i8>()
+        .shape(2)
+        .create("flag_values")?
+        .write(&Array1::from(vec![0_i8, 1]))?;
+    text(&flags, "flag_meanings", "observed missing")?;
+    let reconstruction = file.dataset("reconstruction")?;
+    text(&reconstruction, "ancillary_variables", FILLED)
+}
+
+/// Shape and axes of values, a sample per row.
+pub(crate) struct Grid {
+    shape: Vec<usize>,
+    axes: Vec<String>,
+}
+
+impl Grid {
+    /// Creates a compressed dataset of values.
+    fn lay_out<T: H5Type>(
+        &self,
+        file: &File,
+        (dataset, long_name): (&str, &str),
+        attachments: &mut Attachments,
+    ) -> hdf5::Result<Dataset> {
+        let (shape, samples) = (self.shape.clone(), self.shape[0]);
+        let bytes = size_of::<T>() * shape[1..].iter().product::<usize>().max(1);
+        let mut chunk = shape.clone();
+        chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
+        let builder = file
+            .new_dataset::<T>()
+            .with_dcpl(|creation| creation.obj_track_times(false));
+        let builder = if samples == 0 {
+            builder
+        } else {
+            builder.chunk(chunk).shuffle().deflate(1).fletcher32()
+        };
+        let values = builder.shape(shape).create(dataset)?;
+        text(&values, "long_name", long_name)?;
+        attachments.attach(file, dataset, &self.axes)?;
+        Ok(values)
+    }
 }
 
 /// Creates a compressed dataset of values, a sample per row, and the scales of its axes.
@@ -287,12 +356,12 @@ pub(crate) fn lay_out_values<T: H5Type>(
     (dataset, long_name): (&str, &str),
     (samples, axes): (usize, &[Axis]),
     attachments: &mut Attachments,
-) -> hdf5::Result<()> {
+) -> hdf5::Result<Grid> {
     let mut used = names(&["sample"]);
     for (i, Axis { dim, values }) in axes.iter().enumerate() {
         let taken = dim.name.is_empty()
             || dim.name.contains(['/', '\0'])
-            || ["entry", dataset, "."].contains(&dim.name.as_str())
+            || ["entry", dataset, FILLED, "."].contains(&dim.name.as_str())
             || file.link_exists(&dim.name);
         let name = if taken {
             format!("feature_{i}")
@@ -308,20 +377,9 @@ pub(crate) fn lay_out_values<T: H5Type>(
     let shape: Vec<usize> = std::iter::once(samples)
         .chain(axes.iter().map(|axis| axis.dim.len))
         .collect();
-    let bytes = size_of::<T>() * shape[1..].iter().product::<usize>().max(1);
-    let mut chunk = shape.clone();
-    chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
-    let builder = file
-        .new_dataset::<T>()
-        .with_dcpl(|creation| creation.obj_track_times(false));
-    let builder = if samples == 0 {
-        builder
-    } else {
-        builder.chunk(chunk).shuffle().deflate(1).fletcher32()
-    };
-    let values = builder.shape(shape).create(dataset)?;
-    text(&values, "long_name", long_name)?;
-    attachments.attach(file, dataset, &used)
+    let grid = Grid { shape, axes: used };
+    grid.lay_out::<T>(file, (dataset, long_name), attachments)?;
+    Ok(grid)
 }
 
 /// Contiguous ragged arrays after the CF conventions: the states of all samples one after another, and their numbers.

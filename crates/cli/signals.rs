@@ -1,0 +1,66 @@
+//! Signals that ask the program to stop: SIGHUP, SIGINT, SIGTERM, and SIGUSR1, by which schedulers warn.
+
+use crate::error::CliError;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// From a signal to the end of the program at the latest; whoever sent it may kill after 5 seconds.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Whether a signal came, and which.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    came: Arc<AtomicBool>,
+    number: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// From now on the signals are noted, and do nothing else.
+    pub fn note() -> Result<Signals, CliError> {
+        let signals = Signals {
+            came: Arc::default(),
+            number: Arc::default(),
+        };
+        for number in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
+            // In this order: who sees that one came can tell which.
+            signal_hook::flag::register_usize(number, signals.number.clone(), number as usize)
+                .and_then(|_| signal_hook::flag::register(number, signals.came.clone()))
+                .map_err(|error| CliError::Internal(format!("signal {number} cannot be waited for: {error}")))?;
+        }
+        Ok(signals)
+    }
+
+    /// Whether one came.
+    pub fn came(&self) -> &AtomicBool {
+        &self.came
+    }
+
+    /// 130 for SIGINT and 143 for the others.
+    pub fn exit_code(&self) -> u8 {
+        let interrupted = self.number.load(Ordering::Relaxed) == SIGINT as usize;
+        if interrupted { 130 } else { 143 }
+    }
+
+    /// Ends the program 4 seconds after a signal whatever it is doing: a decoder may take its time.
+    pub fn end_in_time(&self) {
+        let signals = self.clone();
+        std::thread::spawn(move || {
+            while !signals.came.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            std::thread::sleep(GRACE);
+            eprintln!("gfe: stopped; what is committed is kept, and the same command goes on");
+            gfe_plugin::finished();
+            std::process::exit(i32::from(signals.exit_code()));
+        });
+    }
+}
+
+impl From<&Signals> for ExitCode {
+    fn from(signals: &Signals) -> ExitCode {
+        ExitCode::from(signals.exit_code())
+    }
+}

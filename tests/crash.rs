@@ -1,0 +1,403 @@
+//! Encodings that are killed, stopped or fail, and go on to the same bytes.
+//!
+//! A program of its own: processes that it starts at every moment would hold, for an instant, the locks of files that other
+//! tests write. With GFE_SOAK=1 (`make crash`) it strikes a run over 20,000 rows everywhere, and kills it at 100 random
+//! moments.
+
+mod faults;
+#[path = "program/support.rs"]
+mod support;
+
+use faults::{Call, Fault, everywhere};
+use gfe_io::{EncodedFile, Parts};
+use hdf5::types::VarLenUnicode;
+use ndarray::{Array1, Array2};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use support::{Folder, gfe, works};
+
+/// The command of the process that merges.
+const WORKER: &str = "merge-worker";
+
+fn soak() -> bool {
+    std::env::var_os("GFE_SOAK").is_some()
+}
+
+/// Rows of the data.
+const ROWS: usize = 20_000;
+
+/// A folder with data and a model. It is made once, before anything else is: a process that starts while a file is written
+/// would hold its lock.
+fn data() -> &'static Path {
+    static DATA: OnceLock<PathBuf> = OnceLock::new();
+    DATA.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crash");
+        std::fs::create_dir_all(&folder).expect("there is room");
+        let file = hdf5::File::create(folder.join("data.h5")).expect("there is room");
+        let y = Array2::from_shape_fn((ROWS, 8), |(b, i)| (0.3 * i as f64 + 0.01 * (b % 977) as f64).sin());
+        let names = Array1::from_shape_fn(ROWS, |b| format!("row {b}").parse::<VarLenUnicode>().expect("a text"));
+        file.new_dataset_builder().with_data(&y).create("y").expect("there is room");
+        file.new_dataset_builder().with_data(&names).create("name").expect("there is room");
+        file.close().expect("there is room");
+        let training = format!(
+            "[decoder]\nlatent = 2\nlayers = [8, 8]\nactivation = \"tanh\"\noutput = \"values\"\n[data]\ninput = \"{}:/y\"\n\
+             rows = \"0..200\"\n[train]\nepochs = 4\nregression_samples = 0\n",
+            folder.join("data.h5").display()
+        );
+        std::fs::write(folder.join("run.toml"), training).expect("there is room");
+        let at = |name: &str| folder.join(name).display().to_string();
+        works(&["train", &at("run.toml"), "-o", &at("model.safetensors"), "--force"]);
+        folder
+    })
+}
+
+/// An encoding in a folder of its own.
+struct Run {
+    folder: Folder,
+    rows: usize,
+    part: usize,
+    reconstruction: bool,
+}
+
+impl Run {
+    /// Of `rows` rows, committed `part` at a time.
+    fn new(rows: usize, part: usize) -> Run {
+        data();
+        Run {
+            folder: Folder::default(),
+            rows,
+            part,
+            reconstruction: true,
+        }
+    }
+
+    fn output(&self) -> String {
+        self.folder.path("out.h5")
+    }
+
+    fn arguments(&self, output: &str) -> Vec<String> {
+        let part = self.part.to_string();
+        let (data, rows) = (data().display(), format!("0..{}", self.rows));
+        let (data, model) = (format!("{data}/data.h5:/y"), format!("{data}/model.safetensors"));
+        let mut words = vec![
+            "encode", &data, "-m", &model, "-o", output, "--keep", "name", "--rows", &rows,
+        ];
+        words.extend(["--reproducible", "--threads", "1", "--force", "--shard-rows", &part]);
+        if self.reconstruction {
+            words.push("--reconstruction");
+        }
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gfe"));
+        command
+            .args(self.arguments(&self.output()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn begun(&self) -> Child {
+        self.command()
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts")
+    }
+
+    /// The bytes of the output of an uninterrupted run that is cut in no parts.
+    fn expected(&self) -> Vec<u8> {
+        let elsewhere = Folder::default();
+        let output = elsewhere.path("out.h5");
+        let arguments = self.arguments(&output);
+        let whole: Vec<&str> = arguments
+            .iter()
+            .map(String::as_str)
+            .take_while(|word| *word != "--shard-rows")
+            .chain(self.reconstruction.then_some("--reconstruction"))
+            .collect();
+        works(&whole);
+        std::fs::read(output).expect("the output is there")
+    }
+
+    fn names(&self) -> Vec<String> {
+        let output = self.output();
+        let folder = Path::new(&output).parent().expect("a folder");
+        let entries = std::fs::read_dir(folder).expect("the folder is there");
+        let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        let mut names: Vec<String> = entries.map(|entry| name(entry.expect("an entry"))).collect();
+        names.sort();
+        names
+    }
+
+    fn clear(&self) {
+        for name in self.names() {
+            let path = self.folder.path(&name);
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        }
+    }
+
+    /// Rows in parts, each of which has to be readable.
+    fn committed(&self, seen: &str) -> usize {
+        let Ok(found) = Parts::peek(Path::new(&self.output())) else {
+            return 0;
+        };
+        for part in &found.parts {
+            let file = EncodedFile::open(&part.path).unwrap_or_else(|error| panic!("{seen}: {error}"));
+            assert_eq!(file.samples(), part.rows.len(), "{seen}");
+            file.records(0..part.rows.len())
+                .unwrap_or_else(|error| panic!("{seen}: {error}"));
+        }
+        let missing: usize = found.missing.iter().map(ExactSizeIterator::len).sum();
+        found.manifest.rows.len() - missing
+    }
+
+    /// Goes on to the end; nothing but the output may be left.
+    fn ends_with(&self, expected: &[u8], seen: &str) {
+        let run = self.command().output().expect("the program starts");
+        assert!(run.status.success(), "{seen}: {}", String::from_utf8_lossy(&run.stderr));
+        let found = std::fs::read(self.output()).expect("the output is there");
+        assert!(found == expected, "{seen}: the output has other bytes");
+        assert_eq!(self.names(), ["out.h5"], "{seen}");
+    }
+}
+
+/// Strikes at every call by which the program, or the process that merges for it, changes files in the folder.
+fn strikes(which: (&str, &str), least: usize) {
+    let run = if soak() {
+        Run::new(ROWS, 2000)
+    } else {
+        Run::new(600, 200)
+    };
+    let expected = run.expected();
+    let output = run.output();
+    let folder = Path::new(&output).parent().expect("a folder");
+    let text = folder
+        .canonicalize()
+        .expect("the folder is there")
+        .display()
+        .to_string();
+    let older = b"an older output";
+    let mut check = |at: usize, call: &Call, fault: Fault, left: &Output| {
+        let seen = format!("{fault:?} at call {at}, {} of {}", call.name, call.path);
+        let said = String::from_utf8_lossy(&left.stderr);
+        let standing = std::fs::read(&output).expect("something stands");
+        if fault.kills() && which.0 == "GFE_FAULT_NOT_IN" {
+            assert_eq!(left.status.code(), None, "{seen}: {said}");
+            assert!(standing == older || standing == expected, "{seen}");
+        } else {
+            let code = left.status.code();
+            if code == Some(0) {
+                // HDF5 writes again what it could not write before, at the next flush.
+                assert!(call.name == "pwrite" && standing == expected, "{seen}");
+            } else {
+                assert!(matches!(code, Some(73 | 74)), "{seen}: {code:?} {said}");
+                assert!(said.contains("out.h5"), "{seen}: {said}");
+                // Once the output has its name, only the parts are in the way.
+                assert!(standing == older || standing == expected, "{seen}");
+            }
+        }
+        run.committed(&seen);
+        run.ends_with(&expected, &seen);
+    };
+    let mut prepare = || {
+        run.clear();
+        std::fs::write(&output, older).expect("there is room");
+    };
+    let command = || {
+        let mut command = run.command();
+        command.env(which.0, which.1);
+        command
+    };
+    let calls = everywhere((&command, &text), &Fault::ALL, &mut prepare, &mut check);
+    assert!(calls >= least, "{calls} calls were seen");
+}
+
+#[test]
+fn an_encoding_struck_at_any_call_that_writes_goes_on_to_the_same_bytes() {
+    // Three parts, each opened, written, synced, renamed, its folder synced; and what comes before and after.
+    strikes(("GFE_FAULT_NOT_IN", WORKER), 30);
+}
+
+#[test]
+fn a_merge_struck_at_any_call_that_writes_leaves_parts_and_the_older_output() {
+    strikes(("GFE_FAULT_IN", WORKER), 10);
+}
+
+#[test]
+fn an_encoding_killed_at_random_moments_loses_no_part_and_ends_with_the_same_bytes() {
+    let run = Run::new(ROWS, 500);
+    let expected = run.expected();
+    let start = Instant::now();
+    run.ends_with(&expected, "not killed");
+    let whole = start.elapsed();
+    let (kills, mut state, mut done) = (if soak() { 100 } else { 8 }, 0x2545_f491_4f6c_dd1d_u64, 0);
+    let mut midway = 0;
+    run.clear();
+    for kill in 0..kills {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let mut child = run.begun();
+        std::thread::sleep(whole.mul_f64((state >> 11) as f64 / (1_u64 << 53) as f64));
+        child.kill().expect("it can be killed, or has ended");
+        child.wait().expect("it ends");
+        let seen = format!("kill {kill}");
+        let now = run.committed(&seen);
+        let ended = run.names() == ["out.h5"];
+        assert!(ended || now >= done, "{seen}: {now} of {done} rows are left");
+        midway += usize::from(now > 0);
+        done = now;
+        if ended {
+            assert!(std::fs::read(run.output()).expect("it is there") == expected, "{seen}");
+            run.clear();
+            done = 0;
+        }
+    }
+    assert!(midway > 0, "no kill met a run with parts");
+    run.ends_with(&expected, "after the last kill");
+}
+
+/// Sends a signal.
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill starts").success());
+}
+
+/// Waits until something is so; a minute at most.
+fn until(what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{what} takes more than a minute"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_signal_ends_an_encoding_at_once_and_what_is_done_becomes_a_part() {
+    let run = Run::new(ROWS, 1000);
+    let expected = run.expected();
+    for (name, code) in [("INT", 130), ("TERM", 143), ("USR1", 143)] {
+        run.clear();
+        let mut child = run.begun();
+        until("the first part", || run.committed(name) > 0);
+        signal(&child, name);
+        let asked = Instant::now();
+        let status = child.wait().expect("it ends");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{name}");
+        assert_eq!(status.code(), Some(code), "{name}");
+        run.ends_with(&expected, name);
+    }
+}
+
+#[test]
+fn a_second_run_on_the_same_output_is_refused() {
+    let run = Run::new(ROWS, 1000);
+    let expected = run.expected();
+    let mut child = run.begun();
+    until("the first part", || run.committed("the first run") > 0);
+    signal(&child, "STOP");
+    let second = run.command().output().expect("the program starts");
+    assert_eq!(
+        second.status.code(),
+        Some(75),
+        "{}",
+        String::from_utf8_lossy(&second.stderr)
+    );
+    let status = gfe(&["status", &run.output(), "--json"]);
+    let told = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(told.contains("\"running\""), "{told}");
+    signal(&child, "CONT");
+    assert!(child.wait().expect("it ends").success());
+    assert!(std::fs::read(run.output()).expect("it is there") == expected);
+}
+
+#[test]
+fn other_settings_do_not_go_on_with_the_parts_of_a_run() {
+    let run = Run::new(ROWS, 1000);
+    let mut child = run.begun();
+    until("the first part", || run.committed("the first run") > 0);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let before = run.committed("killed");
+    let mut arguments = run.arguments(&run.output());
+    arguments.retain(|word| word != "--force");
+    arguments.extend(["--t-end".into(), "100".into()]);
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    support::fails(&words, 73, &["config.t_end", "--force"]);
+    assert_eq!(run.committed("refused"), before);
+    arguments.push("--force".into());
+    works(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn shares_of_any_number_merge_to_the_same_bytes() {
+    let run = Run::new(1000, 130);
+    let expected = run.expected();
+    for n in [1, 2, 3, 7] {
+        run.clear();
+        let arguments = run.arguments(&run.output());
+        let merge = || gfe(&["merge", &run.output()]);
+        for i in (1..=n).rev() {
+            let share = format!("{i}/{n}");
+            let words = arguments.iter().map(String::as_str).chain(["--shard", &share]);
+            works(&words.collect::<Vec<_>>());
+            if i > 1 {
+                let refused = merge();
+                assert_eq!(
+                    refused.status.code(),
+                    Some(65),
+                    "{}",
+                    String::from_utf8_lossy(&refused.stderr)
+                );
+            }
+        }
+        let again = arguments.iter().map(String::as_str).chain(["--shard", "1/1"]);
+        works(&again.collect::<Vec<_>>());
+        assert!(merge().status.success());
+        assert!(
+            std::fs::read(run.output()).expect("it is there") == expected,
+            "{n} shares"
+        );
+        assert_eq!(run.names(), ["out.h5"]);
+    }
+}
+
+#[test]
+fn a_full_disk_ends_a_run_with_74_and_leaves_no_half_file() {
+    let mut run = Run::new(ROWS, 500);
+    run.reconstruction = false;
+    let mount = run.folder.path("disk");
+    std::fs::create_dir(&mount).expect("there is room");
+    let words = run.arguments(&format!("{mount}/out.h5")).join("' '");
+    // Too small for anything, and too small for the merge.
+    for size in ["1m", "9m"] {
+        let script = format!(
+            "mount -t tmpfs -o size={size} none '{mount}' || exit 99; '{}' '{words}'; code=$?; find '{mount}' -name '*.tmp-*' | wc -l; exit $code",
+            env!("CARGO_BIN_EXE_gfe")
+        );
+        let ran = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .output()
+            .expect("unshare starts");
+        let (said, told) = (
+            String::from_utf8_lossy(&ran.stderr),
+            String::from_utf8_lossy(&ran.stdout),
+        );
+        if matches!(ran.status.code(), Some(1 | 99)) && said.contains("ermi") {
+            eprintln!("no file system can be mounted here, so a full disk is not tried: {said}");
+            return;
+        }
+        assert_eq!(ran.status.code(), Some(74), "{size}: {said}");
+        assert!(said.contains("out.h5"), "{size}: {said}");
+        let told: Vec<&str> = told.split_whitespace().collect();
+        assert_eq!(told[0], "0", "{size}: {said}");
+    }
+}
