@@ -15,7 +15,7 @@ def draw_spectra(path, wavelength, spectra, errors):
     of_codes, of_decoder = errors
     figure, panels = plt.subplots(len(spectra) // 2, 2, figsize=(9, 6), sharex=True, constrained_layout=True)
     for panel, (title, flux, observed, decoded), band in zip(panels.flat, spectra, of_codes):
-        whole = np.hypot(band, np.nan_to_num(of_decoder))
+        whole = np.hypot(band, of_decoder)
         for half, shade in ((whole, 0.18), (band, 0.45)):
             panel.fill_between(wavelength, decoded - half, decoded + half, color="tab:red", alpha=shade, lw=0)
         panel.plot(wavelength, np.where(observed, flux, np.nan), color="black", lw=0.7)
@@ -32,7 +32,7 @@ def draw_spectra(path, wavelength, spectra, errors):
         panel.tick_params(labelsize=8)
     figure.supxlabel("wavelength / angstrom", fontsize=9)
     figure.supylabel("flux without continuum", fontsize=9)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
 def draw_codes(path, z, kinds):

@@ -57,10 +57,13 @@ def read(name, *datasets):
 
 
 def unexplained(name):
-    """Squared error over squared flux of the observed bins of all held-out spectra."""
+    """Squared error of the observed bins of all held-out spectra, over their squared flux and over their squared deviation from the
+    mean spectrum."""
     flux, weight = read("test.h5", "flux", "weight")
     (decoded,) = read(f"{name}.h5", "reconstruction")
-    return (weight * (flux - decoded) ** 2).sum() / (weight * flux**2).sum()
+    mean = (weight * flux).sum(0) / np.maximum(weight.sum(0), 1)
+    error = (weight * (flux - decoded) ** 2).sum()
+    return error / (weight * flux**2).sum(), error / (weight * (flux - mean) ** 2).sum()
 
 
 def coverage(name, width):
@@ -76,7 +79,7 @@ def coverage(name, width):
     apart = (z - other_z)[good]
     within = np.abs(apart) < np.hypot(std, other_std)[good]
     whole = np.linalg.solve((cov + other_cov)[good], apart[:, :, None])[:, :, 0]
-    return within.mean(), np.median((apart * whole).sum(1)) / z.shape[1], good.sum()
+    return within.mean(), np.median((apart * whole).sum(1)) / z.shape[1]
 
 
 def correlation(name):
@@ -115,15 +118,17 @@ def main():
     for name in NAMES:
         took = encode(name, f"{name}.h5", "--reconstruction")
         samples = len(read(f"{name}.h5", "z")[0])
-        errors.append([NAMES[name], f"{unexplained(name):.3f}", f"{seconds[name]:.0f} s", f"{samples / took:.0f}"])
-    head = ["", "squared error / squared flux", "training", "spectra encoded per second"]
+        found = [f"{part:.3f}" for part in unexplained(name)]
+        errors.append([NAMES[name], *found, f"{seconds[name]:.0f} s", f"{samples / took:.0f}"])
+    about = ["squared error / squared flux", "/ squared deviation from the mean spectrum"]
+    head = ["", *about, "training", "spectra encoded per second, with error bars"]
     text = table(head, errors) + "\n"
     compared = [name for name in NAMES if name in ("decoder", "pca-8")]
     rows = []
     for width in WIDTHS:
         what = "odd and even bins" if width == 1 else f"blocks of {width} bins"
         found = [coverage(name, width) for name in compared]
-        rows.append([what, *(f"{part:.2f}" for part, _, _ in found), *(f"{chi2:.2f}" for _, chi2, _ in found)])
+        rows.append([what, *(f"{part:.2f}" for part, _ in found), *(f"{chi2:.2f}" for _, chi2 in found)])
     head = ["codes from", *(f"{NAMES[name]}: within 1 sigma" for name in compared)]
     text += "\n" + table(head + [f"{NAMES[name]}: chi-squared per latent, median" for name in compared], rows) + "\n"
     rows = [[NAMES[name], *(f"{value:.2f}" for value in correlation(name))] for name in compared]
