@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash test fuzz
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash test fuzz supernovae
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,18 @@ coverage: plugins ## Print how often error bars hold the truth: a dense decoder,
 	        $(VENV)/bin/python plugins/spectral-lines/coverage.py judge $(LINES_OF)/lines.h5 $(LINES_OF)/spectra.h5; \
 	    done; \
 	done
+SUPERNOVAE := target/supernovae
+
+supernovae: setup ## Train on spectra of supernovae, encode those of other objects, write benches/supernovae/README.md's tables and figures
+	cargo build --release
+	@[ -e target/datasets/supernovae-test.h5 ] || datasets/fetch.sh supernovae
+	@mkdir -p $(SUPERNOVAE)
+	@cmp -s benches/supernovae/requirements.txt $(SUPERNOVAE)/requirements.txt || { python3 -m venv $(SUPERNOVAE)/venv \
+	    && $(SUPERNOVAE)/venv/bin/pip install --quiet --disable-pip-version-check --no-cache-dir -r benches/supernovae/requirements.txt \
+	    && cp benches/supernovae/requirements.txt $(SUPERNOVAE)/; }
+	@for part in train test; do \
+	    $(SUPERNOVAE)/venv/bin/python benches/supernovae/prepare.py target/datasets/supernovae-$$part.h5 $(SUPERNOVAE)/$$part.h5 || exit; done
+	$(SUPERNOVAE)/venv/bin/python benches/supernovae/run.py target/release/gfe $(SUPERNOVAE) benches/supernovae/README.md
 
 bench: setup ## Measure what the plugin interface costs
 	cargo bench --bench plugin
