@@ -7,6 +7,7 @@ mod logs;
 mod missing;
 mod plot_training;
 mod plugins;
+mod readers;
 mod solvers;
 mod sources;
 mod statuses;

@@ -152,7 +152,7 @@ fn codes_of_a_file_are_starts_and_a_code_of_the_same_row_is_found_again_at_once(
         ];
         let told = works(&[&base[..], flags].concat());
         let told: serde_json::Value = serde_json::from_str(&told).expect("one object");
-        assert_eq!(told["converged"], told["samples"], "{told}");
+        assert_eq!(told["succeeded"], told["samples"], "{told}");
     };
     let read = |path: &str, name: &str| {
         let file = hdf5::File::open(path).expect("it is there");

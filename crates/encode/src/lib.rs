@@ -8,6 +8,9 @@ pub mod which_solver {}
 #[doc = include_str!("../TRAINING.md")]
 pub mod training_guide {}
 
+#[doc = include_str!("../UNCERTAINTY.md")]
+pub mod trust_guide {}
+
 mod at_codes;
 mod batch;
 mod data;

@@ -150,7 +150,11 @@ fn read(attribute: &H5Attribute, name: String) -> Option<Attribute> {
     macro_rules! texts {
         ($kind:ty) => {{
             let texts = attribute.read_raw::<$kind>().ok()?;
-            Values::Texts(texts.iter().map(|text| text.to_string()).collect())
+            // The wrapper takes it for granted that they are UTF-8.
+            let texts = texts
+                .iter()
+                .map(|text| String::from_utf8(text.as_bytes().to_vec()).ok());
+            Values::Texts(texts.collect::<Option<_>>()?)
         }};
     }
     let values = match descriptor {

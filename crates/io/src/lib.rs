@@ -4,14 +4,17 @@
 //! at all. This crate computes nothing.
 #![warn(missing_docs)]
 
+mod access;
 mod atomic;
 mod attributes;
 mod checkpoint;
+mod chunks;
 mod converted;
 mod coordinate;
 mod decoded;
 mod encoded;
 mod error;
+mod guard;
 mod hash;
 mod heap;
 mod history;
@@ -26,10 +29,13 @@ mod reader;
 mod scales;
 mod space;
 mod tables;
+mod texts;
 
+pub use access::{Access, Locking, set_access};
 pub use atomic::{check_creatable, write_whole};
 pub use attributes::{Attributes, InputAttributes};
 pub use checkpoint::Checkpoint;
+pub use chunks::CHUNK_MEMORY;
 pub use converted::DataWriter;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
