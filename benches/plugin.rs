@@ -88,6 +88,7 @@ fn main() {
             starts: 1,
             begin: Begin::Z0,
             uncertainty: None,
+            noise: None,
         };
         encode(&how, &params, samples).expect("the decoder never breaks down")
     };

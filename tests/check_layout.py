@@ -1,5 +1,6 @@
 """Makes inputs with h5py, and checks outputs with xarray, h5py and netCDF4: check_layout.py TASK FILE ..."""
 
+import hashlib
 import json
 import sys
 
@@ -58,8 +59,10 @@ def check():
         assert file["reconstruction"].compression == "gzip" and file["reconstruction"].fletcher32
         meanings = dict(zip(file["status"].attrs["flag_values"], file["status"].attrs["flag_meanings"].split()))
         assert meanings[0] == "converged" and meanings[8] == "bad_input"
-        notes = {name: json.loads(note["data"][()]) for name, note in file["entry/process"].items()}
-        assert set(notes) == {"config", "input", "decoder", "environment", "shared_work", "messages"}, notes
+        notes = {name: json.loads(note["data"][()]) for name, note in file["entry/process"].items() if isinstance(note, h5py.Group)}
+        assert set(notes) == {"config", "input", "decoder", "environment", "messages"}, notes
+        hashes = file["entry/process/row_sha256"][:]
+        assert hashlib.sha256(hashes.tobytes()).hexdigest() == notes["input"]["rows_sha256"]
         assert notes["config"]["z0"] == "uniform" and notes["config"]["z0_seed"] == 4
         assert notes["input"]["shape"] == [28, 28] and len(notes["input"]["rows_sha256"]) == 64
         assert np.array_equal(file["entry/latent_plot/z"][:], file["z"][:])

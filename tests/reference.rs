@@ -114,6 +114,7 @@ fn encoding(open: &(dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'_> {
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     }
 }
 

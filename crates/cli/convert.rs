@@ -55,6 +55,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let extent = (range.len(), &axes[..], &attributes);
     let mut writer = DataWriter::create(&arguments.output, extent, input.element(), &title)?;
     unlink_on_crash(Some(writer.temporary()));
+    // Values go over as they are stored, and so do those that stand for missing ones.
+    let declared = Input::open(&arguments.input, Some(1.0))?.heeding_missing(false)?;
+    writer.declare_missing(&declared.missing())?;
     let bar = progress::bar(range.len() as u64, "samples");
     let size = (BLOCK_BYTES / (8 * values.max(1))).clamp(1, 65_536);
     let mut hash = RowsHash::default();

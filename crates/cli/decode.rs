@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::input::{Input, file_of};
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
 use crate::{output, progress, rows};
@@ -87,7 +87,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         .map_or(Ok(0..samples), |text| rows::parse(text, samples))?;
     let encoded = encoded.filter(|file| file.samples() == samples);
     let axes = axes(encoded.as_ref(), shape.data);
-    let mut known = Known::open(&codes, &arguments.context, None, shape.context)?;
+    let asked = Asked {
+        context: arguments.context.clone(),
+        ..Asked::default()
+    };
+    let mut known = Known::open(&codes, &asked, shape.context)?;
     let title = format!("Decoded from {}", codes.name());
     let mut writer = DecodedWriter::create(&arguments.output, range.len(), &axes, &title)?;
     let decoder = (model.architecture.opener())();

@@ -1,10 +1,10 @@
 //! `gfe evaluate`: what a decoder is worth on data, by codes from all values and from some of them.
 
-use crate::encode::{scale, text_of};
+use crate::encode::scale;
 use crate::error::CliError;
 use crate::flags::MethodFlags;
 use crate::input::Input;
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::output;
@@ -47,6 +47,15 @@ pub struct Arguments {
     /// Dataset of the values' errors, or one number.
     #[arg(long)]
     sigma: Option<String>,
+    /// Dataset that says which values are missing: those where it is not 0.
+    #[arg(long, value_name = "DATASET")]
+    mask: Option<String>,
+    /// Dataset of the values' weights: 0 or more, 0 where one is missing.
+    #[arg(long, value_name = "DATASET")]
+    weight: Option<String>,
+    /// Take a NaN for a missing value.
+    #[arg(long)]
+    nan_missing: bool,
     /// A setting by its key in a run file; may be repeated. VALUE is TOML or a bare text.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -66,7 +75,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     }
     settings.check()?;
     let shape = model.shape();
-    let input = Input::open(&arguments.input, scale(&settings)?)?;
+    let asked = Asked::of_data(&settings)?;
+    let input = Input::open(&arguments.input, scale(&settings)?)?.heeding_missing(asked.nan_missing)?;
     if input.shape().values() != shape.data {
         return Err(CliError::Width {
             input: input.name(),
@@ -74,9 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             expected: shape.data,
         });
     }
-    let sigma = text_of(&settings, "data.sigma")?;
-    let context: Vec<String> = settings.get("data.context")?.unwrap_or_default();
-    let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+    let known = Known::open(&input, &asked, shape.context)?;
     let default = known.loss(model.output().loss());
     if default == LossKind::Gaussian {
         // A decoder trained without errors is used with them all the same.
@@ -84,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     }
     let method =
         Method::new(&settings, model.architecture.decoder(), default)?.with_one_worker(model.architecture.one_worker());
-    known.fits(method.loss())?;
+    let known = known.under(method.loss())?;
     let score = score(arguments, method.loss())?;
     // An encoder network is evaluated beside the flow, whatever z0 is.
     let encoder = model.encoder.clone();
@@ -137,6 +145,9 @@ impl Arguments {
         settings.flag("data.select", self.select.clone());
         settings.flag("data.held_out", self.held_out);
         settings.flag("data.sigma", self.sigma.clone());
+        settings.flag("data.mask", self.mask.clone());
+        settings.flag("data.weight", self.weight.clone());
+        settings.flag("data.nan_missing", self.nan_missing.then_some(true));
         if !self.context.is_empty() {
             settings.flag("data.context", Some(self.context.clone()));
         }

@@ -24,6 +24,8 @@ pub enum Input {
         source: Box<PluginDataset>,
         /// The factor of every value.
         scale: f64,
+        /// Whether a NaN is a missing value.
+        nan: bool,
     },
 }
 
@@ -46,7 +48,34 @@ impl Input {
             text: text.to_owned(),
             source: Box::new(source),
             scale: scale.unwrap_or(by_type),
+            nan: false,
         })
+    }
+
+    /// The same with missing values heeded: those that the attributes `_FillValue` and `missing_value` of an HDF5 dataset name,
+    /// and NaN with `nan`. Without this every stored value is data.
+    pub fn heeding_missing(mut self, nan: bool) -> Result<Input, CliError> {
+        match &mut self {
+            Input::H5(input) => input.heed_missing(nan)?,
+            Input::Plugin { nan: own, .. } => *own = nan,
+        }
+        Ok(self)
+    }
+
+    /// Whether some stored values would be taken for missing.
+    pub fn may_miss(&self) -> bool {
+        match self {
+            Input::H5(input) => input.missing().any(),
+            Input::Plugin { nan, .. } => *nan,
+        }
+    }
+
+    /// The stored values that are taken for missing.
+    pub fn missing(&self) -> Vec<f64> {
+        match self {
+            Input::H5(input) => input.missing().values().collect(),
+            Input::Plugin { nan, .. } => nan.then_some(f64::NAN).into_iter().collect(),
+        }
     }
 
     /// As it was asked for, with the dataset's name even if it was not given.
@@ -137,6 +166,11 @@ impl Input {
         if let Some(attributes) = self.attributes().json(shape.dims.iter().map(|dim| dim.name.as_str())) {
             told["attributes"] = attributes;
         }
+        if self.may_miss() {
+            // JSON has no NaN.
+            let values = self.missing().into_iter().map(|value| value.to_string());
+            told["missing"] = json!(values.collect::<Vec<_>>());
+        }
         told
     }
 
@@ -151,7 +185,8 @@ impl Input {
         }
     }
 
-    /// Another input that belongs to this one: a dataset in the same file by its name, or an input of its own.
+    /// Another input that belongs to this one: a dataset in the same file by its name, or an input of its own. What its
+    /// attributes say of missing values is heeded.
     pub fn beside(&self, text: &str) -> Result<Input, CliError> {
         let own = text.starts_with(PREFIX) || text.contains(":/") || text.ends_with(".h5") || text.ends_with(".hdf5");
         match (self, own) {
@@ -164,22 +199,22 @@ impl Input {
                         format!("/{text}")
                     }),
                 };
-                Ok(Input::H5(Box::new(H5Input::open(&path, Some(1.0))?)))
+                Input::H5(Box::new(H5Input::open(&path, Some(1.0))?)).heeding_missing(false)
             }
             (Input::Plugin { .. }, false) => Err(CliError::Usage(format!(
                 "{text} is to be found beside {}, which holds no datasets: say FILE.h5:/DATASET",
                 self.name()
             ))),
-            (_, true) => Input::open(text, Some(1.0)),
+            (_, true) => Input::open(text, Some(1.0))?.heeding_missing(false),
         }
     }
 
     /// Reads samples into columns, times the factor; their weights too where `w` is given, over the factor's square: they are
-    /// 1/sigma^2 of the values.
+    /// 1/sigma^2 of the values, and 0 where a value is missing. Without `w` a missing value is NaN.
     pub fn read(&mut self, ids: &[usize], mut y: ColsMut<'_>, mut w: Option<ColsMut<'_>>) -> Result<(), CliError> {
         match self {
             Input::H5(input) => input.read(ids, TargetsMut { y, w })?,
-            Input::Plugin { source, scale, .. } => {
+            Input::Plugin { source, scale, nan, .. } => {
                 let to = TargetsMut {
                     y: y.as_mut(),
                     w: w.as_mut().map(|w| w.as_mut()),
@@ -191,9 +226,15 @@ impl Input {
                     }
                 };
                 if *scale != 1.0 {
-                    times(y, *scale);
-                    if let Some(w) = w.filter(|_| source.weighted()) {
-                        times(w, scale.powi(-2));
+                    times(y.as_mut(), *scale);
+                    if let Some(w) = w.as_mut().filter(|_| source.weighted()) {
+                        times(w.as_mut(), scale.powi(-2));
+                    }
+                }
+                if let (true, Some(mut w)) = (*nan, w) {
+                    for b in 0..y.ncols() {
+                        let missing = y.as_ref().col(b).iter().zip(w.as_mut().col_mut(b).iter_mut());
+                        missing.filter(|(y, _)| y.is_nan()).for_each(|(_, w)| *w = 0.0);
                     }
                 }
             }

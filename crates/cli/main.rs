@@ -12,6 +12,8 @@ mod evaluate;
 mod figure;
 mod finding;
 mod flags;
+#[cfg(test)]
+mod fuzzed;
 mod import;
 mod input;
 mod inspect;
@@ -32,13 +34,16 @@ mod samples;
 mod schema;
 mod settings;
 mod signals;
+mod starts_from;
 mod summary;
+mod text_file;
 mod train;
 mod verify;
 mod work_precision;
 mod z0;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use gfe_io::{Access, Locking};
 use std::process::ExitCode;
 
 /// Gradient-flow encoding: HDF5 in, HDF5 out.
@@ -49,6 +54,35 @@ struct Cli {
     logs: logs::LogFlags,
     #[command(subcommand)]
     command: Command,
+    /// Whether HDF5 locks the files that it opens: auto (where the file system has locks), on or off. Default: as the variable
+    /// HDF5_USE_FILE_LOCKING says, else auto.
+    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    hdf5_locking: Option<Locks>,
+    /// Follow external links, external storage and virtual datasets of HDF5 inputs into other files. Default: refuse them, since
+    /// a file could copy any other into the output that way.
+    #[arg(long, global = true)]
+    allow_external: bool,
+}
+
+/// Locks of HDF5 files.
+#[derive(Clone, Copy, ValueEnum)]
+enum Locks {
+    Auto,
+    On,
+    Off,
+}
+
+impl Cli {
+    fn access(&self) -> Access {
+        Access {
+            locking: self.hdf5_locking.map(|locks| match locks {
+                Locks::Auto => Locking::Auto,
+                Locks::On => Locking::On,
+                Locks::Off => Locking::Off,
+            }),
+            allow_external: self.allow_external,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -112,6 +146,7 @@ enum Plot {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logs::start(&cli.logs);
+    gfe_io::set_access(cli.access());
     let result = match cli.command {
         Command::Encode(arguments) => encode::run(&arguments),
         Command::Merge(arguments) => parts::run_merge(&arguments),
@@ -140,10 +175,11 @@ fn main() -> ExitCode {
     };
     let code = result.unwrap_or_else(|error| {
         let exit_code = error.exit_code();
+        let text = output::printable(&error.to_string()).to_string();
         if logs::in_json() {
-            tracing::error!(exit_code, "{error}");
+            tracing::error!(exit_code, "{text}");
         } else {
-            eprintln!("gfe: {error}");
+            eprintln!("gfe: {text}");
         }
         ExitCode::from(exit_code)
     });

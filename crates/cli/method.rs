@@ -99,6 +99,7 @@ impl Method {
             starts: 1,
             begin: Begin::Z0,
             uncertainty: None,
+            noise: None,
         }
     }
 

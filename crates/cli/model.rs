@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::plugin;
 use crate::settings::Settings;
 use faer::Mat;
-use gfe_encode::WarmStart;
+use gfe_encode::{Noise, WarmStart};
 use gfe_io::{ModelFile, StoredTensor, file_sha256};
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, Taped, Unbounded};
@@ -62,7 +62,7 @@ pub fn config_json(text: &str) -> Result<Value, CliError> {
     let content = if text.trim_start().starts_with('{') {
         text.to_owned()
     } else {
-        std::fs::read_to_string(text).map_err(|error| {
+        crate::text_file::read(text.as_ref()).map_err(|error| {
             let how = "give JSON, or a file of it";
             CliError::Config(format!("{text}: the configuration cannot be read: {error}; {how}"))
         })?
@@ -93,7 +93,9 @@ impl Architecture {
             }
             (Some(name), _) => name.clone(),
             // Only a name, never a path: a data file must not choose what is run.
-            (None, id) if id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => id.to_owned(),
+            (None, id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => {
+                id.to_owned()
+            }
             (None, id) => {
                 let text = format!("the model file names the decoder `{id}`, which is no name of a plugin");
                 return Err(CliError::Decoder(text));
@@ -208,15 +210,29 @@ pub struct Model {
     pub file: Option<(PathBuf, String)>,
     /// The encoder network that the file holds.
     pub encoder: Option<EncoderNetwork>,
+    noise: Option<StoredTensor>,
     warm_start: Option<(StoredTensor, StoredTensor)>,
+    warm_start_mean: Option<StoredTensor>,
     vectors: Option<(StoredTensor, StoredTensor)>,
 }
 
 /// Tensors of the linear regression of codes on data, `[d, D]` and `[d]`.
 const WARM_START: [&str; 2] = ["gfe.warm_start.weight", "gfe.warm_start.bias"];
 
+/// The tensor of the data's means, `[D]`, in place of missing values; older files have none.
+const WARM_START_MEAN: &str = "gfe.warm_start.mean";
+
 /// The tensor of a learned z0, `[d]`.
 pub const LEARNED_Z0: &str = "gfe.z0";
+
+/// The tensor of the standard errors of the decoder's values, `[D]`.
+const NOISE: &str = "gfe.noise";
+
+/// An estimate of errors as a tensor, with its name.
+pub fn noise_tensor(noise: &Noise) -> (String, StoredTensor) {
+    let (shape, values) = (vec![noise.sigma.len()], noise.sigma.clone());
+    (NOISE.to_owned(), StoredTensor { shape, values })
+}
 
 /// Codes and what they decode to, a column each.
 pub type Vectors = (Mat<f64>, Mat<f64>);
@@ -225,7 +241,7 @@ pub type Vectors = (Mat<f64>, Mat<f64>);
 const VECTORS: [&str; 2] = ["gfe.test.z", "gfe.test.x"];
 
 /// The tensors of a regression, by name.
-pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
+pub fn tensors(warm_start: &WarmStart) -> Vec<(String, StoredTensor)> {
     let weight = &warm_start.weight;
     let (rows, columns) = (weight.nrows(), weight.ncols());
     let values = (0..rows)
@@ -233,10 +249,15 @@ pub fn tensors(warm_start: &WarmStart) -> [(String, StoredTensor); 2] {
         .collect();
     let [weight, bias] = WARM_START.map(str::to_owned);
     let of = |shape: Vec<usize>, values: Vec<f64>| StoredTensor { shape, values };
+    let mean = warm_start.mean.iter();
+    let mean = mean.map(|mean| (WARM_START_MEAN.to_owned(), of(vec![columns], mean.clone())));
     [
         (weight, of(vec![rows, columns], values)),
         (bias, of(vec![rows], warm_start.bias.clone())),
     ]
+    .into_iter()
+    .chain(mean)
+    .collect()
 }
 
 impl Model {
@@ -256,14 +277,17 @@ impl Model {
                 z0: None,
                 file: None,
                 encoder: None,
+                noise: None,
                 warm_start: None,
+                warm_start_mean: None,
                 vectors: None,
             });
         };
         let mut file = ModelFile::read(path)?;
         let [weight, bias] = WARM_START.map(|name| file.tensors.remove(name));
+        let warm_start_mean = file.tensors.remove(WARM_START_MEAN);
         let [z, x] = VECTORS.map(|name| file.tensors.remove(name));
-        let architecture = Architecture::new(choice, Some(file.decoder.clone()))?;
+        let architecture = Architecture::new(choice, Some(file.decoder.clone())).map_err(|error| error.within(path))?;
         let z0 = file.tensors.remove(LEARNED_Z0);
         let latent = architecture.decoder().shape().latent;
         if let Some(z0) = z0.as_ref().filter(|z0| z0.shape != [latent]) {
@@ -274,9 +298,13 @@ impl Model {
             z0: z0.map(|z0| z0.values),
             file: Some((path.to_owned(), file_sha256(path)?)),
             encoder: EncoderNetwork::read(&mut file)?,
-            params: file.params_for(&architecture.decoder().tensors())?,
+            noise: file.tensors.remove(NOISE),
+            params: file
+                .params_for(&architecture.decoder().tensors())
+                .map_err(|error| CliError::from(error).within(path))?,
             training: file.training,
             warm_start: weight.zip(bias),
+            warm_start_mean,
             vectors: z.zip(x),
             architecture,
         })
@@ -324,12 +352,59 @@ impl Model {
                 "its regression for a warm start is of shape {found:?}, {wanted:?} is needed"
             ));
         }
-        if weight.values.iter().chain(&bias.values).any(|value| !value.is_finite()) {
+        let mean = self.warm_start_mean.as_ref();
+        if let Some(mean) = mean.filter(|mean| mean.shape != [shape.data]) {
+            let (found, wanted) = (&mean.shape, [shape.data]);
+            return bad(format!(
+                "the means of its regression for a warm start are of shape {found:?}, {wanted:?} is needed"
+            ));
+        }
+        let means = mean.into_iter().flat_map(|mean| &mean.values);
+        if weight
+            .values
+            .iter()
+            .chain(&bias.values)
+            .chain(means)
+            .any(|value| !value.is_finite())
+        {
             return bad("its regression for a warm start is not finite".into());
         }
         Ok(WarmStart {
             weight: Mat::from_fn(shape.latent, shape.data, |r, c| weight.values[r * shape.data + c]),
             bias: bias.values.clone(),
+            mean: mean.map(|mean| mean.values.clone()),
+        })
+    }
+
+    /// The standard errors of the decoder's values that the file, read from `path`, holds.
+    pub fn noise(&self, path: Option<&Path>) -> Result<Noise, CliError> {
+        let path = path.map_or_else(|| "the decoder".to_owned(), |path| path.display().to_string());
+        let record = self.training.as_ref().map(|training| &training["noise"]);
+        let Some(noise) = &self.noise else {
+            let why = record.and_then(|record| record["why"].as_str());
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            return Err(CliError::Decoder(format!(
+                "{path}: it holds no estimate of its errors{why}: train it with gfe, loss mse and samples held out for validation; or \
+                 give the errors of the values by --sigma"
+            )));
+        };
+        let values = self.shape().data;
+        let bad = |what: String| Err(CliError::Decoder(format!("{path}: its `{NOISE}` {what}")));
+        if noise.shape != [values] {
+            return bad(format!("is of shape {:?}, [{values}] is needed", noise.shape));
+        }
+        if let Some(wrong) = noise.values.iter().find(|sigma| **sigma < 0.0 || sigma.is_infinite()) {
+            return bad(format!(
+                "has the value {wrong}: standard errors are 0 or more, NaN where not known"
+            ));
+        }
+        if !noise.values.iter().any(|sigma| *sigma > 0.0) {
+            return bad("has no value above 0: error bars cannot be made of it".into());
+        }
+        let samples = record.and_then(|record| record["samples"].as_u64()).unwrap_or(0);
+        Ok(Noise {
+            sigma: noise.values.clone(),
+            samples: samples as usize,
         })
     }
 }

@@ -86,7 +86,7 @@ fn read(arguments: &Arguments) -> Result<Pairs, CliError> {
     }
     let note = file.note("input");
     let recorded = note.as_ref().and_then(|note| note.get("scale")).and_then(Value::as_f64);
-    let mut input = Input::open(&arguments.input, arguments.scale.or(recorded))?;
+    let mut input = Input::open(&arguments.input, arguments.scale.or(recorded))?.heeding_missing(false)?;
     let lens: Vec<usize> = file.axes("reconstruction")?.iter().map(|axis| axis.dim.len).collect();
     let (samples, values) = (input.shape().samples, input.shape().values());
     if lens.iter().product::<usize>() != values {
@@ -111,7 +111,8 @@ fn read(arguments: &Arguments) -> Result<Pairs, CliError> {
         let sample = file.read("sample", row..row + 1)?[0];
         let known = sample >= 0.0 && (sample as usize) < samples;
         if !known {
-            let text = format!("row {row} is sample {sample}, but {} has {samples}", input.name());
+            let (path, name) = (arguments.encoded.display(), input.name());
+            let text = format!("{path}: row {row} is sample {sample}, but {name} has {samples}");
             return Err(CliError::BadData(format!("{text}: name the data that were encoded")));
         }
         let y = input.matrix(&[sample as usize])?;

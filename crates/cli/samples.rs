@@ -109,9 +109,9 @@ impl Source {
     pub fn read(&mut self, rows: Vec<usize>) -> Result<Set, CliError> {
         let values = self.input.shape().values();
         let mut y = Mat::zeros(values, rows.len());
-        let mut own = self.known.weighted().then(|| Mat::zeros(values, rows.len()));
+        let mut own = self.known.reads_weights().then(|| Mat::zeros(values, rows.len()));
         self.input.read(&rows, y.as_mut(), own.as_mut().map(|w| w.as_mut()))?;
-        let w = own.or(self.known.weights(&rows, self.input.scale())?);
+        let w = self.known.weigh(&rows, self.input.scale(), own, &mut y)?;
         let data = Targets {
             y: y.as_ref(),
             w: w.as_ref().map(Mat::as_ref),

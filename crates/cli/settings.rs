@@ -115,7 +115,7 @@ impl Settings {
 
     /// The same, with what is wrong in it told instead of failing; what is right is taken all the same.
     pub fn read_all(&mut self, path: &Path) -> Result<Vec<Finding>, CliError> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = crate::text_file::read(path).map_err(|error| {
             let text = format!("{} cannot be read: {error}", path.display());
             match error.kind() {
                 std::io::ErrorKind::NotFound => CliError::NoRunFile(text),

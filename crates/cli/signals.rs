@@ -52,7 +52,7 @@ impl Signals {
                 std::thread::sleep(Duration::from_millis(50));
             }
             std::thread::sleep(GRACE);
-            eprintln!("gfe: stopped in the middle of a part: what is committed is kept, and the same command goes on");
+            eprintln!("gfe: stopped; what is committed is kept, and the same command goes on");
             gfe_plugin::finished();
             std::process::exit(i32::from(signals.exit_code()));
         });

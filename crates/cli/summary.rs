@@ -10,6 +10,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Summary {
     rows: usize,
+    recalled: usize,
     succeeded: usize,
     by_status: [usize; Status::ALL.len()],
     loss: f64,
@@ -112,6 +113,16 @@ impl Summary {
         self.rows
     }
 
+    /// What was counted so far was done before this run, whose speed it does not tell.
+    pub fn recalled(&mut self) {
+        self.recalled = self.rows;
+    }
+
+    /// Rows per second of this run.
+    fn speed(&self, elapsed: Duration) -> f64 {
+        (self.rows - self.recalled) as f64 / elapsed.as_secs_f64()
+    }
+
     /// Counts the work that all rows share.
     pub fn share(&mut self, work: Work) {
         self.shared += work;
@@ -153,7 +164,7 @@ impl Summary {
             "units_shared": self.shared.units(),
             "shared_work": self.shared_json(),
             "seconds": seconds,
-            "samples_per_second": rows / seconds,
+            "samples_per_second": self.speed(elapsed),
         })
     }
 
@@ -172,7 +183,7 @@ impl Summary {
                 self.spoken - SHOWN
             );
         }
-        let (rows, succeeded, seconds) = (self.rows as f64, self.succeeded as f64, elapsed.as_secs_f64());
+        let (rows, succeeded) = (self.rows as f64, self.succeeded as f64);
         if self.succeeded > 0 {
             say!(
                 "loss: mean {}, worst {}",
@@ -202,7 +213,7 @@ impl Summary {
                 "per sample: {:.1} evaluations, {:.0} forward passes' worth of work; {} samples per second",
                 self.evaluations as f64 / rows,
                 self.units as f64 / rows,
-                rate(rows / seconds)
+                rate(self.speed(elapsed))
             );
         }
     }

@@ -13,7 +13,7 @@ mod rows;
 use crate::encode::block_rows;
 use crate::error::CliError;
 use crate::input::{Input, PREFIX};
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::samples::Source;
@@ -22,8 +22,9 @@ use crate::z0::Z0;
 use crate::{output, rows as range};
 use clap::Args;
 use faer::Mat;
-use gfe_encode::Start;
+use gfe_encode::{Noise, Start};
 use gfe_io::{EncodedFile, InputPath, RowsHash, params_sha256, row_sha256};
+use gfe_model::LossKind;
 use rows::{Differences, Written};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,12 @@ pub struct Arguments {
     /// What is known of each sample: datasets as for gfe encode. Default: what the file records.
     #[arg(long, value_name = "DATASET")]
     context: Vec<String>,
+    /// Which values are missing, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "DATASET")]
+    mask: Option<String>,
+    /// Weights of the values, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "DATASET")]
+    weight: Option<String>,
     /// Standard errors of the values, as for gfe encode. Default: what the file records.
     #[arg(long, value_name = "DATASET")]
     sigma: Option<String>,
@@ -81,13 +88,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let decoder = model.architecture.decoder();
     let method =
         Method::new(&settings, decoder, decoder.output().loss())?.with_one_worker(model.architecture.one_worker());
-    let source = notes.source(arguments, &model)?;
+    let source = notes.source(arguments, &model, method.loss())?;
     let mut hashes = notes.compared(&model, &source);
     let rows = match &arguments.rows {
         Some(text) => range::parse(text, file.samples())?,
         None => 0..file.samples(),
     };
     let whole = rows.len() == file.samples();
+    let noise = match (&model.file, notes.decoder["noise"].is_null()) {
+        (Some((path, _)), false) => Some(model.noise(Some(path))?),
+        _ => None,
+    };
+    if let Some(noise) = &noise {
+        hashes.push(Compared {
+            name: "errors of values",
+            recorded: notes.decoder["noise"]["sha256"].clone(),
+            found: json!(params_sha256(&noise.sigma)),
+        });
+    }
     let mut check = Check {
         file: &file,
         path: &arguments.file,
@@ -95,6 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         method: &method,
         source,
         hash: RowsHash::default(),
+        noise,
     };
     let found = check.rows(rows)?;
     if whole {
@@ -178,7 +197,7 @@ impl Notes {
     }
 
     /// Where the data are read from, and what is known beside them.
-    fn source(&self, arguments: &Arguments, model: &Model) -> Result<Source, CliError> {
+    fn source(&self, arguments: &Arguments, model: &Model, loss: LossKind) -> Result<Source, CliError> {
         let shape = model.shape();
         let text = match &arguments.input {
             Some(text) => text.clone(),
@@ -187,7 +206,10 @@ impl Notes {
         let scale = self.input["scale"]
             .as_f64()
             .ok_or_else(|| self.bad("its input has no scale"))?;
-        let input = Input::open(&text, Some(scale))?;
+        let nan_missing = self.input["missing"]
+            .as_array()
+            .is_some_and(|missing| missing.iter().any(|value| value == "NaN"));
+        let input = Input::open(&text, Some(scale))?.heeding_missing(nan_missing)?;
         if input.shape().values() != shape.data {
             return Err(CliError::Width {
                 input: input.name(),
@@ -204,14 +226,23 @@ impl Notes {
                 .collect::<Result<_, _>>()?,
             None => Vec::new(),
         };
-        let sigma = match (&arguments.sigma, &known["sigma"]) {
-            (Some(text), _) => Some(text.clone()),
-            (None, Value::String(text)) => Some(self.beside(text, &input, "--sigma")?),
-            (None, Value::Number(number)) => Some(number.to_string()),
-            (None, _) => None,
+        let of = |given: &Option<String>, name: &str| -> Result<Option<String>, CliError> {
+            match (given, &known[name]) {
+                (Some(text), _) => Ok(Some(text.clone())),
+                (None, Value::String(text)) => self.beside(text, &input, &format!("--{name}")).map(Some),
+                (None, Value::Number(number)) => Ok(Some(number.to_string())),
+                (None, _) => Ok(None),
+            }
+        };
+        let asked = Asked {
+            context,
+            mask: of(&arguments.mask, "mask")?,
+            weight: of(&arguments.weight, "weight")?,
+            sigma: of(&arguments.sigma, "sigma")?,
+            nan_missing,
         };
         Ok(Source {
-            known: Known::open(&input, &context, sigma.as_deref(), shape.context)?,
+            known: Known::open(&input, &asked, shape.context)?.under(loss)?,
             input,
             // Where samples started stands in the output.
             z0: Z0::Rule(Start::Fill(0.0)),
@@ -306,6 +337,7 @@ struct Check<'a> {
     method: &'a Method,
     source: Source,
     hash: RowsHash,
+    noise: Option<Noise>,
 }
 
 impl Check<'_> {
@@ -314,7 +346,8 @@ impl Check<'_> {
         let shape = self.model.shape();
         let samples = self.source.input.shape().samples;
         let open = self.model.architecture.opener();
-        let encoding = self.method.encoding(&open);
+        let mut encoding = self.method.encoding(&open);
+        encoding.noise = self.noise.as_ref();
         let mut found = Differences::default();
         let size = block_rows(shape.data, self.method.lanes());
         for first in rows.clone().step_by(size) {

@@ -4,8 +4,10 @@ mod bad_input;
 mod config;
 mod encode;
 mod logs;
+mod missing;
 mod plot_training;
 mod plugins;
+mod readers;
 mod solvers;
 mod sources;
 mod statuses;
@@ -16,3 +18,4 @@ mod train;
 mod verify;
 
 pub use support::{Folder, fails, gfe, python, read, root, text, works};
+mod uncertainty;

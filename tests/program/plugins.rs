@@ -172,7 +172,9 @@ fn a_plugin_that_breaks_down_or_dies_ends_the_run_and_what_stood_there_stands() 
             .flatten()
             .filter(|entry| entry.file_name().to_string_lossy().contains("codes.h5."))
             .collect();
-        assert!(left.is_empty(), "{fault}: {left:?}");
+        // What was committed would be kept there.
+        let names: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
+        assert!(names.iter().all(|name| name == "codes.h5.parts"), "{fault}: {left:?}");
     }
 }
 

@@ -456,13 +456,12 @@ fn no_file_that_is_read_is_written_and_no_row_that_is_bad_is_trained_on() {
     ];
     works(&pca);
     let written = gfe_io::ModelFile::read(std::path::Path::new(&model)).expect("the model can be read");
-    assert!(
-        written
-            .tensors
-            .values()
-            .flat_map(|tensor| &tensor.values)
-            .all(|value| value.is_finite())
-    );
+    // A component is all but the one value that only row 7 has otherwise: of that value's error nothing is known.
+    for (name, tensor) in &written.tensors {
+        let unknown = |i: usize| name == "gfe.noise" && i == 0;
+        let mut values = tensor.values.iter().enumerate();
+        assert!(values.all(|(i, value)| value.is_finite() != unknown(i)), "{name}");
+    }
     fails(
         &[&pca[..], &["--solver", "amd"]].concat(),
         78,

@@ -161,6 +161,7 @@ pub fn encode(
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     };
     let mut block = Some(Block {
         row: 0,

@@ -40,7 +40,8 @@ pub struct Arguments {
     /// ptc: start at the linear regression of codes on data that the model file holds; the horizon stays tied to z0.
     #[arg(long)]
     pub(super) warm_start: bool,
-    /// Write D(z) too: values as the decoder was fitted to, the input times its scale.
+    /// Write what z decodes to as well, in units of the input times its scale: D(z), for bce its sigmoid, for poisson its
+    /// exponential; with flags that tell which values stand for missing ones.
     #[arg(long)]
     pub(super) reconstruction: bool,
     /// Write time, loss and gradient norm of every accepted step too.
@@ -64,9 +65,21 @@ pub struct Arguments {
     /// Default: 1.
     #[arg(long, value_name = "K")]
     pub(super) starts: Option<u32>,
-    /// Write error bars too: the Laplace approximation; gaussian and poisson losses.
+    /// Write error bars too: the Laplace approximation; gaussian and poisson losses, and mse with --noise.
     #[arg(long)]
     pub(super) uncertainty: bool,
+    /// Which values are missing, those where it is not 0: a dataset beside the input, of its shape or of one sample's, or
+    /// FILE.h5:/DATASET. Beside it the input's attributes _FillValue and missing_value say which stored values are.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) mask: Option<String>,
+    /// Weights of the values, 0 or more: a dataset as for --mask; 0 masks a value. With loss gaussian they are 1/sigma^2 in
+    /// units of the input; not with --sigma.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) weight: Option<String>,
+    /// Take a NaN of the input, of its weights or errors for a missing value. Without it a NaN that no attribute declares
+    /// gives its row the status bad_input.
+    #[arg(long)]
+    pub(super) nan_missing: bool,
     /// Fraction of failed rows above which the exit code is 1. Default: 0.05.
     #[arg(long)]
     pub(super) fail_above: Option<f64>,
@@ -89,6 +102,14 @@ pub struct Arguments {
     /// write nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Loss mse: what the errors of the values are taken for in --uncertainty and chi2. `estimate`: what the decoder left unexplained of
+    /// the validation samples of its training, from the model file. The codes are the same.
+    #[arg(long, value_name = "estimate")]
+    pub(super) noise: Option<String>,
+    /// ptc: start at the codes of this output of gfe encode that decode to what is nearest to the sample, as many as --starts says; the
+    /// horizon stays tied to z0.
+    #[arg(long, value_name = "CODES.h5")]
+    pub(super) starts_from: Option<String>,
 }
 
 impl Arguments {
@@ -120,8 +141,13 @@ impl Arguments {
             (!self.context.is_empty()).then(|| self.context.clone()),
         );
         settings.flag("encode.sigma", self.sigma.clone());
+        settings.flag("encode.mask", self.mask.clone());
+        settings.flag("encode.weight", self.weight.clone());
+        settings.flag("encode.nan_missing", self.nan_missing.then_some(true));
         settings.flag("encode.starts", self.starts);
         settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
+        settings.flag("encode.noise", self.noise.clone());
+        settings.flag("encode.starts_from", self.starts_from.clone());
         settings.flag("encode.fail_above", self.fail_above);
         settings.flag("encode.shard", self.shard.clone());
         settings.flag("encode.shard_rows", self.shard_rows);

@@ -133,7 +133,9 @@ fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
     let mut encoding = job.method.encoding(&open);
     encoding.reconstruction = job.reconstruction;
     (encoding.starts, encoding.begin, encoding.uncertainty) = (job.starts, job.begin, job.uncertainty);
-    encoding.common_z0 = common.as_deref().filter(|_| job.warm_start.is_none());
+    encoding.noise = job.noise.as_ref();
+    let elsewhere = job.warm_start.is_some() || job.starts_from.is_some();
+    encoding.common_z0 = common.as_deref().filter(|_| !elsewhere);
     encoding.trace = match (job.trace, &job.trace_at[..]) {
         (true, _) => Trace::Steps,
         (false, []) => Trace::None,
@@ -147,12 +149,20 @@ fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
         latent: shape.latent,
     };
     let warm = job.warm_start.as_ref();
+    let nearest = job.starts_from.as_ref();
+    let nearest = nearest
+        .map(|codes| codes.decoded(&encoding, &job.model.params))
+        .transpose()?;
     let mut measure = |count: usize| -> Result<Probe, CliError> {
         let mut blocks = Vec::new();
         for run in spread(rows.clone(), count) {
             let row = run.start;
             let set = source.read(run.collect())?;
-            let start = warm.map(|warm| warm.starts(set.y.as_ref()));
+            let data = set.samples().data;
+            let start = match &nearest {
+                Some(nearest) => Some(nearest.starts(data, encoding.starts)),
+                None => warm.map(|warm| warm.starts(data, set.z0.as_ref())),
+            };
             blocks.push(Block {
                 row,
                 y: set.y,

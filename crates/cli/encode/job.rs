@@ -3,13 +3,15 @@
 use super::arguments::Arguments;
 use crate::error::CliError;
 use crate::input::Input;
-use crate::known::Known;
+use crate::known::{Asked, Known};
+use crate::logs::say;
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
+use crate::starts_from::StartsFrom;
 use crate::z0::Z0;
 use crate::{output, rows};
-use gfe_encode::{Begin, WarmStart};
+use gfe_encode::{Begin, Noise, WarmStart};
 use gfe_io::Coordinate;
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::Curvature;
@@ -24,7 +26,9 @@ pub(super) struct Job {
     pub(super) known: Known,
     pub(super) begin: Begin,
     pub(super) starts: usize,
+    pub(super) starts_from: Option<StartsFrom>,
     pub(super) uncertainty: Option<Curvature>,
+    pub(super) noise: Option<Noise>,
     pub(super) rows: Range<usize>,
     pub(super) z0: Z0,
     pub(super) warm_start: Option<WarmStart>,
@@ -59,7 +63,8 @@ impl Job {
             Some(true) => Some(model.warm_start(path.as_deref())?),
             _ => None,
         };
-        let input = Input::open(&input, scale(&settings)?)?;
+        let asked = Asked::to_encode(&settings)?;
+        let input = Input::open(&input, scale(&settings)?)?.heeding_missing(asked.nan_missing)?;
         let (samples, values, shape) = (input.shape().samples, input.shape().values(), model.shape());
         if values != shape.data {
             return Err(CliError::Width {
@@ -68,9 +73,7 @@ impl Job {
                 expected: shape.data,
             });
         }
-        let context: Vec<String> = settings.get("encode.context")?.unwrap_or_default();
-        let sigma: Option<String> = text_of(&settings, "encode.sigma")?;
-        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let known = Known::open(&input, &asked, shape.context)?;
         let default = known.loss(model.output().loss());
         if default == LossKind::Gaussian {
             // A decoder trained without errors is used with them all the same.
@@ -78,11 +81,27 @@ impl Job {
         }
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
-        known.fits(method.loss())?;
+        let known = known.under(method.loss())?;
         let starts = settings.count("encode.starts", 1)? as usize;
+        let starts_from = starts_from(&settings, &model, warm_start.is_some())?;
         // Who says where to start is not overruled by guesses.
-        let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
-        let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma()))?;
+        let guesses = decoder.guess().is_some()
+            && method.starts_at_zeros_by_default()
+            && warm_start.is_none()
+            && starts_from.is_none();
+        let noise = noise(&settings, (method.loss(), known.has_sigma()))?
+            .then(|| model.noise(path.as_deref()))
+            .transpose()?;
+        let unknown = noise
+            .iter()
+            .flat_map(|noise| &noise.sigma)
+            .filter(|sigma| sigma.is_nan());
+        if let unknown @ 1.. = unknown.count() {
+            say!(
+                "of {unknown} of {values} values the error is not known: rows in which one of them counts get no error bars"
+            );
+        }
+        let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma(), noise.is_some()))?;
         let (trace, trace_at) = traces(&settings, &method)?;
         let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
@@ -92,7 +111,9 @@ impl Job {
             known,
             begin: if guesses { Begin::Guess } else { Begin::Z0 },
             starts,
+            starts_from,
             uncertainty,
+            noise,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
             trace,
             trace_at,
@@ -124,7 +145,13 @@ impl Job {
             Z0::File(input) => input.file(),
             _ => None,
         };
-        self.input.file().into_iter().chain(self.known.files()).chain(z0)
+        let codes = self.starts_from.as_ref().map(StartsFrom::path);
+        self.input
+            .file()
+            .into_iter()
+            .chain(self.known.files())
+            .chain(z0)
+            .chain(codes)
     }
 
     /// The rows of this run: all, or its share, cut between chunks of the input where there are enough of them.
@@ -147,7 +174,7 @@ impl Job {
 
     /// Whether integrations begin elsewhere than at z0.
     pub(super) fn begins_elsewhere(&self) -> bool {
-        self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some()
+        self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some() || self.starts_from.is_some()
     }
 }
 
@@ -166,6 +193,23 @@ fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
             format!("`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"),
         )),
     }
+}
+
+/// The codes to start at, where a file of them was named.
+fn starts_from(settings: &Settings, model: &Model, warm: bool) -> Result<Option<StartsFrom>, CliError> {
+    let Some(path) = settings.get::<PathBuf>("encode.starts_from")? else {
+        return Ok(None);
+    };
+    let refused = |why: &str| Err(CliError::Usage(format!("`starts_from` is {}, {why}", path.display())));
+    if warm {
+        return refused("and `warm_start` is set: both say where to start; leave out one");
+    }
+    if model.shape().context > 0 {
+        return refused(
+            "whose codes are decoded once, and this decoder takes a context that is another for every row: leave it out",
+        );
+    }
+    StartsFrom::read(&path, model.shape(), &model.params).map(Some)
 }
 
 /// Whether every step is written, and the times at which states are asked for: ascending, within the horizon.
@@ -197,23 +241,45 @@ pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
     Ok(scale.is_finite().then_some(scale))
 }
 
-/// With which Hessian error bars are made, if they are asked for: exact where the decoder has second-order products.
+/// Whether the errors of the values are those that the model file holds.
+fn noise(settings: &Settings, (loss, errors): (LossKind, bool)) -> Result<bool, CliError> {
+    if settings.choice("encode.noise")?.is_none() {
+        return Ok(false);
+    }
+    let why = if errors {
+        "and errors of the values are given too, which the estimate contains already: leave out one".to_owned()
+    } else if loss != LossKind::Mse {
+        let name = loss.loss().name();
+        format!("which is for loss mse, and the loss is {name}: leave it out, or take loss mse")
+    } else {
+        return Ok(true);
+    };
+    Err(CliError::Usage(format!("`noise` is estimate, {why}")))
+}
+
+/// With which Hessian error bars are made, if they are asked for: exact where the decoder has second-order products. They need to know
+/// how large the `errors` of the values are, given or estimated.
 fn uncertainty(
     settings: &Settings,
     decoder: &dyn Decoder,
-    (loss, errors): (LossKind, bool),
+    (loss, given, estimated): (LossKind, bool, bool),
 ) -> Result<Option<Curvature>, CliError> {
     if settings.get("encode.uncertainty")? != Some(true) {
         return Ok(None);
     }
-    if !(loss == LossKind::Poisson || (loss == LossKind::Gaussian && errors)) {
-        let text = format!(
-            "`uncertainty` needs a likelihood, and the loss is {}",
-            loss.loss().name()
-        );
-        return Err(CliError::Usage(format!(
-            "{text}: give the errors of the values by --sigma, or take loss poisson"
-        )));
+    let why = match loss {
+        LossKind::Gaussian if !given => "which needs errors of the values beside loss gaussian: name them by --sigma",
+        LossKind::Mse if !estimated => {
+            "and loss mse says nothing of how large the errors of the values are: give them by --sigma, which makes the loss gaussian, \
+             or take those that the model file holds by --noise estimate"
+        }
+        LossKind::Bce => {
+            "and loss bce is no likelihood of values between 0 and 1: encode with loss gaussian or poisson, or leave it out"
+        }
+        LossKind::Gaussian | LossKind::Poisson | LossKind::Mse => "",
+    };
+    if !why.is_empty() {
+        return Err(CliError::Usage(format!("`uncertainty` is set, {why}")));
     }
     if decoder.tangent().is_none() {
         let text = "`uncertainty` needs Jacobian-vector products, and this decoder has none: leave it out";

@@ -104,6 +104,13 @@ fn tell(parts: &Parts, own: usize, missing: usize) -> usize {
     if parts.damaged() > 0 {
         say!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
     }
+    if parts.dropped() > 0 {
+        say!(
+            "{}: {} parts of another output are dropped",
+            folder.display(),
+            parts.dropped()
+        );
+    }
     if missing < own {
         say!(
             "{}: going on after {} of {own} samples",

@@ -21,6 +21,7 @@ impl Job {
             latent: self.model.shape().latent,
             axes: self.input.axes(),
             reconstruction: self.reconstruction,
+            reconstruction_filled: self.reconstruction && self.known.may_miss(),
             z0: self.z0.constant(),
             latents: self
                 .model
@@ -67,6 +68,9 @@ impl Job {
         if self.warm_start.is_some() {
             config["warm_start"] = json!(true);
         }
+        if let Some(codes) = &self.starts_from {
+            config["starts_from"] = codes.json();
+        }
         if self.begin == Begin::Guess {
             config["begin"] = json!("guess");
         }
@@ -75,6 +79,9 @@ impl Job {
         }
         if let Some(curvature) = self.uncertainty {
             config["uncertainty"] = json!(hessian_name(curvature));
+        }
+        if self.noise.is_some() {
+            config["noise"] = json!("estimate");
         }
         let mut from = self.input.json();
         if let Some(known) = self.known.json() {
@@ -86,6 +93,9 @@ impl Job {
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
         if let Some((path, sha256)) = &self.model.file {
             decoder["model"] = json!({"path": path, "sha256": sha256});
+        }
+        if let Some(noise) = &self.noise {
+            decoder["noise"] = json!({"samples": noise.samples, "sha256": params_sha256(&noise.sigma)});
         }
         let latents: Vec<Value> = architecture
             .decoder()
@@ -118,7 +128,8 @@ impl Job {
 
 /// A file that is read: its size, and when it was changed, in seconds since 1970.
 fn described(path: &Path) -> Value {
-    let metadata = std::fs::metadata(path);
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let metadata = std::fs::metadata(&path);
     let (size, changed) = metadata.map_or((0, 0), |metadata| (metadata.size(), metadata.mtime()));
     json!({"path": path, "size": size, "mtime": changed})
 }

@@ -82,6 +82,7 @@ impl Job {
         for part in parts.parts() {
             recall(part, &own, &mut summary)?;
         }
+        summary.recalled();
         let cuts = self.cuts(parts.missing(own.clone()), layout);
         let left: usize = cuts.iter().map(Range::len).sum();
         if left == 0 {
@@ -95,7 +96,8 @@ impl Job {
         let mut encoding = method.encoding(&open);
         encoding.reconstruction = self.reconstruction;
         (encoding.starts, encoding.begin, encoding.uncertainty) = (self.starts, self.begin, self.uncertainty);
-        encoding.common_z0 = if self.warm_start.is_some() {
+        encoding.noise = self.noise.as_ref();
+        encoding.common_z0 = if self.warm_start.is_some() || self.starts_from.is_some() {
             None
         } else {
             common.as_deref()
@@ -127,13 +129,17 @@ impl Job {
         };
         let (input, known, z0) = (&mut self.input, &mut self.known, &mut self.z0);
         let warm_start = self.warm_start.as_ref();
+        let nearest = self.starts_from.as_ref();
+        let nearest = nearest
+            .map(|codes| codes.decoded(&encoding, &model.params))
+            .transpose()?;
         let next = || -> Result<Option<Block>, CliError> {
             let Some(rows) = blocks.next() else { return Ok(None) };
             let (row, ids): (usize, Vec<usize>) = (rows.start, rows.collect());
             let mut y = Mat::zeros(shape.data, ids.len());
-            let mut own = known.weighted().then(|| Mat::zeros(shape.data, ids.len()));
+            let mut own = known.reads_weights().then(|| Mat::zeros(shape.data, ids.len()));
             input.read(&ids, y.as_mut(), own.as_mut().map(|w| w.as_mut()))?;
-            let w = own.or(known.weights(&ids, input.scale())?);
+            let w = known.weigh(&ids, input.scale(), own, &mut y)?;
             let context = known.context(&ids)?;
             let beside: Vec<_> = [&w, &context].into_iter().flatten().map(Mat::as_ref).collect();
             hashes.borrow_mut().push_back((row, row_sha256(y.as_ref(), &beside)));
@@ -142,7 +148,10 @@ impl Job {
                 w: w.as_ref().map(Mat::as_ref),
             };
             let z0 = z0.read(&ids, data, shape.latent)?;
-            let start = warm_start.map(|warm| warm.starts(y.as_ref()));
+            let start = match &nearest {
+                Some(nearest) => Some(nearest.starts(data, encoding.starts)),
+                None => warm_start.map(|warm| warm.starts(data, z0.as_ref())),
+            };
             Ok(Some(Block {
                 row,
                 y,
@@ -204,6 +213,8 @@ struct Done {
     first: usize,
     encoded: Encoded,
     z0: Mat<f64>,
+    /// Weights of the data, for the flags of reconstructions alone.
+    weights: Option<Mat<f64>>,
     began: Option<Mat<f64>>,
     sha256: Vec<[u8; 32]>,
 }
@@ -227,6 +238,7 @@ impl Sink<'_> {
             first,
             encoded,
             z0: block.z0.clone(),
+            weights: block.w.clone().filter(|_| self.layout.reconstruction_filled),
             began,
             sha256,
         };
@@ -288,6 +300,7 @@ impl Sink<'_> {
             z: encoded.z.as_ref(),
             z0: Some(done.z0.as_ref()),
             reconstruction: encoded.reconstruction.as_ref().map(Mat::as_ref),
+            weights: done.weights.as_ref().map(Mat::as_ref),
             z_start: done.began.as_ref().map(Mat::as_ref),
             z_physical: physical.as_ref().map(|physical| physical.z.as_ref()),
             uncertainty: encoded.uncertainty.as_ref().map(|bars| ErrorBars {

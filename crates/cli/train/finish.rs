@@ -8,13 +8,14 @@ use crate::encode::scale;
 use crate::encoder_network::EncoderNetwork;
 use crate::error::CliError;
 use crate::logs::say;
-use crate::model::{LEARNED_Z0, tensors};
+use crate::model::{LEARNED_Z0, noise_tensor, tensors};
 use crate::output;
 use crate::samples::Set;
 use faer::{Mat, MatRef};
 use gfe_encode::train::FlowStart;
-use gfe_encode::{WarmStart, encode};
+use gfe_encode::{Noise, WarmStart, encode};
 use gfe_io::{ModelFile, StoredTensor};
+use gfe_model::{LossKind, Targets};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -64,6 +65,16 @@ impl Job {
             let values = done.others.clone();
             tensors.push((LEARNED_Z0.to_owned(), StoredTensor { shape, values }));
         }
+        if self.method.loss() == LossKind::Mse {
+            match self.noise(sets, &done) {
+                Ok(noise) => {
+                    let known = noise.sigma.iter().filter(|sigma| sigma.is_finite()).count();
+                    record["noise"] = json!({"samples": noise.samples, "values": known});
+                    tensors.push(noise_tensor(&noise));
+                }
+                Err(why) => record["noise"] = json!({"samples": 0, "why": why}),
+            }
+        }
         let mut file = ModelFile::new(self.architecture.json(), Some(record), &decoder.tensors(), &done.params)?;
         file.tensors.extend(tensors);
         file.tensors.extend(self.regression(sets, &done)?);
@@ -105,6 +116,37 @@ impl Job {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// How large the errors of the decoder's values are, from the validation samples; else why that is not known.
+    fn noise(&self, sets: &Sets, done: &Done) -> Result<Noise, String> {
+        let Some(held) = &sets.validation else {
+            return Err("no samples were held out for validation".into());
+        };
+        if self.architecture.decoder().tangent().is_none() {
+            return Err("the decoder has no Jacobian-vector products".into());
+        }
+        let open = self.architecture.opener();
+        let encoding = self.method.encoding(&open);
+        let learned = self.learned_z0(done, held.len());
+        let mut samples = held.samples();
+        samples.z0 = learned.as_ref().map_or(samples.z0, Mat::as_ref);
+        // The training itself is done and must not be lost.
+        let noise = Noise::estimate(&encoding, &done.params, samples).map_err(|error| {
+            eprintln!("no estimate of the decoder's errors for --noise: {error}");
+            error.to_string()
+        })?;
+        if noise.sigma.iter().any(|sigma| *sigma > 0.0) {
+            Ok(noise)
+        } else {
+            Err("the validation samples leave no residuals".into())
+        }
+    }
+
+    /// The learned z0 for so many samples, where one was trained.
+    fn learned_z0(&self, done: &Done, count: usize) -> Option<Mat<f64>> {
+        (self.plan.flow.start == FlowStart::Learned && self.encoder.is_none())
+            .then(|| Mat::from_fn(done.others.len(), count, |r, _| done.others[r]))
+    }
+
     /// The linear regression of codes on data for warm starts, from the first of the training samples under the final weights.
     fn regression(&self, sets: &Sets, done: &Done) -> Result<Vec<(String, StoredTensor)>, CliError> {
         let count = sets.training.len().min(self.plan.regression_samples);
@@ -114,8 +156,7 @@ impl Job {
         let open = self.architecture.opener();
         let encoding = self.method.encoding(&open);
         let mut samples = sets.training.first(count);
-        let learned = (self.plan.flow.start == FlowStart::Learned && self.encoder.is_none())
-            .then(|| Mat::from_fn(done.others.len(), count, |r, _| done.others[r]));
+        let learned = self.learned_z0(done, count);
         samples.z0 = learned.as_ref().map_or(samples.z0, Mat::as_ref);
         // The training itself is done and must not be lost.
         let encoded = match encode(&encoding, &done.params, samples) {
@@ -127,7 +168,12 @@ impl Job {
         };
         let good: Vec<usize> = (0..count).filter(|&b| encoded.records[b].status.is_success()).collect();
         let columns = |of: MatRef<'_, f64>| Mat::from_fn(of.nrows(), good.len(), |r, b| of[(r, good[b])]);
-        let fitted = WarmStart::fit(columns(samples.data.y).as_ref(), columns(encoded.z.as_ref()).as_ref());
+        let (y, w) = (columns(samples.data.y), samples.data.w.map(columns));
+        let data = Targets {
+            y: y.as_ref(),
+            w: w.as_ref().map(Mat::as_ref),
+        };
+        let fitted = WarmStart::fit(data, columns(encoded.z.as_ref()).as_ref());
         if fitted.is_none() {
             say!("the codes allow no linear regression: the model file has none for --warm-start");
         }

@@ -8,12 +8,12 @@ mod history;
 mod plan;
 mod watch;
 
-use crate::encode::{scale, text_of};
+use crate::encode::scale;
 use crate::encoder_network::mirrored;
 use crate::error::CliError;
 use crate::flags::MethodFlags;
 use crate::input::Input;
-use crate::known::Known;
+use crate::known::{Asked, Known};
 use crate::logs::say;
 use crate::method::Method;
 use crate::model::{Architecture, PluginChoice};
@@ -163,12 +163,12 @@ impl Job {
         let decoder = architecture.decoder();
         // Wrong settings are told before files are looked for.
         Method::new(&settings, decoder, decoder.output().loss())?;
-        let sigma = text_of(&settings, "data.sigma")?;
+        let asked = Asked::of_data(&settings)?;
         let path: String = settings.need(
             "data.input",
             "name the training data, as in input = \"data.h5:/images\"",
         )?;
-        let input = Input::open(&path, scale(&settings)?)?;
+        let input = Input::open(&path, scale(&settings)?)?.heeding_missing(asked.nan_missing)?;
         let (samples, values, shape) = (input.shape().samples, input.shape().values(), decoder.shape());
         if values != shape.data {
             let text = format!(
@@ -183,11 +183,10 @@ impl Job {
             what: "the decoder of these `layers`",
             bytes: shape.params.saturating_mul(size_of::<f64>()),
         })?;
-        let context: Vec<String> = settings.get("data.context")?.unwrap_or_default();
-        let known = Known::open(&input, &context, sigma.as_deref(), shape.context)?;
+        let known = Known::open(&input, &asked, shape.context)?;
         let default = known.loss(decoder.output().loss());
         let method = Method::new(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
-        known.fits(method.loss())?;
+        let known = known.under(method.loss())?;
         if plan.kind == Kind::LogisticPca && method.loss() != LossKind::Bce {
             let text = format!(
                 "`loss` is {}, and method logistic-pca is for bce: take pca",

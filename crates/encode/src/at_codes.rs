@@ -87,7 +87,10 @@ pub fn at_codes(
             let (y, w) = flow.datum(lane);
             found[b].loss = loss[lane];
             found[b].grad_norm = grad_sq[lane].sqrt();
-            found[b].chi2 = how.loss.chi2(flow.decoded(lane), y, w);
+            let x = flow.decoded(lane);
+            found[b].chi2 = how
+                .noise
+                .map_or_else(|| how.loss.chi2(x, y, w), |noise| noise.chi2(x, y, w));
         }
     }
     Ok(found)

@@ -9,6 +9,7 @@ use crate::batch::fresh_version;
 use crate::gradient_flow::GradientFlow;
 use crate::ledger::Ledger;
 use crate::measure::Measure;
+use crate::noise::Noise;
 use crate::origin::Origin;
 use crate::solver::Integrator;
 use crate::starts::{Begin, Starter};
@@ -65,6 +66,8 @@ pub struct Encoding<'a> {
     pub begin: Begin,
     /// With which Hessian error bars are given beside z, if any.
     pub uncertainty: Option<Curvature>,
+    /// What errors of the values are taken for in error bars and chi-squared, for a loss that says nothing of them: mse.
+    pub noise: Option<&'a Noise>,
 }
 
 /// Which flow is integrated.
@@ -199,6 +202,20 @@ pub struct Samples<'a> {
     pub context: Option<Cols<'a>>,
     /// Initial latents, `[d, samples]`.
     pub z0: Cols<'a>,
+}
+
+impl<'a> Samples<'a> {
+    /// `count` of the samples, from `first` on.
+    pub(crate) fn part(self, first: usize, count: usize) -> Samples<'a> {
+        Samples {
+            data: Targets {
+                y: self.data.y.subcols(first, count),
+                w: self.data.w.map(|w| w.subcols(first, count)),
+            },
+            context: self.context.map(|context| context.subcols(first, count)),
+            z0: self.z0.subcols(first, count),
+        }
+    }
 }
 
 /// Samples to encode.

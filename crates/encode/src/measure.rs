@@ -3,8 +3,9 @@
 use crate::GradientFlow;
 use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding};
+use crate::noise::Noise;
 use crate::starts;
-use crate::uncertainty::Uncertainty;
+use crate::uncertainty::{Errors, Uncertainty};
 use faer::{Mat, MatRef, Side};
 use gfe_ode::implicit::distances;
 use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Start, Values, Work};
@@ -171,7 +172,9 @@ impl<'a> Measure<'a> {
                     }
                     let x = flow.decoded(lane);
                     let (y, w) = flow.datum(lane);
-                    record.chi2 = how.loss.chi2(x, y, w);
+                    record.chi2 = how
+                        .noise
+                        .map_or_else(|| how.loss.chi2(x, y, w), |noise| noise.chi2(x, y, w));
                     if let Some(to) = &mut encoded.reconstruction {
                         let to = to.col_as_slice_mut(sample);
                         to.iter_mut().zip(x).for_each(|(to, x)| *to = how.loss.data_units(*x));
@@ -179,13 +182,18 @@ impl<'a> Measure<'a> {
                 }
                 if let (Some(curvature), Some(to)) = (how.uncertainty, &mut encoded.uncertainty) {
                     let blocks = memory.hessians(flow, samples.len(), curvature)?;
-                    let dim = memory.z.nrows();
+                    let spread = memory.spread(flow, samples.len(), how.noise)?;
+                    let size = memory.z.nrows().pow(2);
                     for (lane, &sample) in samples.iter().enumerate() {
                         let record = &mut encoded.records[sample];
                         record.work += memory.work[lane];
                         if record.status.is_success() {
-                            let hessian = &blocks[lane * dim * dim..(lane + 1) * dim * dim];
-                            to.set(sample, hessian, (how.anchor(), values));
+                            let own = lane * size..(lane + 1) * size;
+                            let errors = match &spread {
+                                Some(spread) => Errors::Spread(&spread[own.clone()]),
+                                None => Errors::Likelihood { values },
+                            };
+                            to.set(sample, &blocks[own], how.anchor(), errors);
                         }
                     }
                 }
@@ -241,6 +249,25 @@ impl Memory {
         flow.jacobian(at, curvature, &mut blocks, &mut self.work)?;
         blocks.iter_mut().for_each(|value| *value = -*value);
         Ok(blocks)
+    }
+
+    /// M of the first `count` lanes, see [`Uncertainty`], where errors of the values are estimated; adds to the work.
+    fn spread(
+        &mut self,
+        flow: &mut GradientFlow<'_>,
+        count: usize,
+        noise: Option<&Noise>,
+    ) -> Result<Option<Vec<f64>>, FlowError> {
+        let Some(noise) = noise else { return Ok(None) };
+        let mut blocks = vec![0.0; count * self.z.nrows().pow(2)];
+        let at = Point {
+            lanes: &self.lanes[..count],
+            t: &self.t[..count],
+            z: self.z.as_ref().subcols(0, count),
+        };
+        let (variances, mean) = (noise.variances(), noise.mean_variance());
+        flow.spread(&at, (&variances, mean), &mut blocks, &mut self.work)?;
+        Ok(Some(blocks))
     }
 
     /// The decoder at the first `count` lanes and, with `distance`, the estimated distance to the minimum there.

@@ -52,6 +52,7 @@ fn loss_gradient_and_chi_squared_at_written_codes_have_the_bits_of_the_report() 
             starts: 1,
             begin: Begin::Z0,
             uncertainty: None,
+            noise: None,
         };
         let encoded = encode(&how, &params, samples).expect("the decoder works");
         let found = at_codes(&how, &params, samples, encoded.z.as_ref()).expect("the decoder works");

@@ -50,6 +50,7 @@ fn encoding(lanes: usize, threads: usize) -> Encoding<'static> {
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     }
 }
 

@@ -173,6 +173,7 @@ fn encoding(open: Open<'_>, loss: LossKind, t_end: f64) -> Encoding<'_> {
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     }
 }
 

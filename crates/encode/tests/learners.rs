@@ -63,6 +63,7 @@ fn encoding() -> Encoding<'static> {
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     }
 }
 

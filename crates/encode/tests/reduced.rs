@@ -59,6 +59,7 @@ fn with<R>(run: impl FnOnce(&Encoding<'_>, &[f64], Samples<'_>) -> R) -> R {
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     };
     // Brighter and darker stripes, different for every sample.
     let y = Mat::from_fn(VALUES, SAMPLES, |i, b| {

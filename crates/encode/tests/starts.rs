@@ -148,6 +148,7 @@ fn run(guesses: bool, starts: usize, (lanes, threads): (usize, usize)) -> Encode
         starts,
         begin: if guesses { Begin::Guess } else { Begin::Z0 },
         uncertainty: Some(Curvature::Exact),
+        noise: None,
     };
     // The errors are such that both minima of the first samples are as good as each other, and of the last are not.
     let y = Mat::from_fn(3, SAMPLES, |i, b| if i == 1 { 0.02 * b as f64 } else { 0.0 });

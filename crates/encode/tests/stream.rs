@@ -112,6 +112,7 @@ fn encoding<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a>
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     }
 }
 

@@ -50,6 +50,7 @@ fn one_plain_step<'a>(
             starts: 1,
             begin: Begin::Z0,
             uncertainty: None,
+            noise: None,
         },
         decoder,
         learning: Learning::Flow(FlowLearning::default()),

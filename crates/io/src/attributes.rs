@@ -151,7 +151,9 @@ fn read(attribute: &H5Attribute, name: String) -> Option<Attribute> {
         ($kind:ty) => {{
             let texts = attribute.read_raw::<$kind>().ok()?;
             // The wrapper takes it for granted that they are UTF-8.
-            let texts = texts.iter().map(|text| String::from_utf8(text.as_bytes().to_vec()).ok());
+            let texts = texts
+                .iter()
+                .map(|text| String::from_utf8(text.as_bytes().to_vec()).ok());
             Values::Texts(texts.collect::<Option<_>>()?)
         }};
     }

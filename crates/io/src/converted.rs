@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use gfe_model::{Axis, Cols, Element};
+use hdf5::{Dataset, H5Type};
+use ndarray::Array1;
 
 use crate::encoded::{empty, lay_out_entry, lay_out_values, root, write_notes};
 use crate::output::Output;
@@ -44,10 +46,10 @@ impl DataWriter {
             scales::mark(&empty::<i64>(file, "sample", &[samples])?, "sample")?;
             let extent = (samples, axes, &described.axes[..]);
             match element {
-                Element::F64 => lay_out_values::<f64>(file, ("data", title), extent, &mut attachments)?,
-                Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments)?,
-                Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments)?,
-            }
+                Element::F64 => lay_out_values::<f64>(file, ("data", title), extent, &mut attachments),
+                Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments),
+                Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments),
+            }?;
             described.data.write(&*file.dataset("data")?)?;
             attachments.finish(file)?;
             lay_out_entry(file, &[("data_plot", "data", &["sample"])], false)
@@ -84,6 +86,21 @@ impl DataWriter {
         Ok(())
     }
 
+    /// Declares these stored values missing: the first as `_FillValue`, the others as `missing_value`.
+    pub fn declare_missing(&self, values: &[f64]) -> Result<(), IoError> {
+        let Some((first, others)) = values.split_first() else {
+            return Ok(());
+        };
+        self.output.with(|file| {
+            let data = file.dataset("data")?;
+            match self.element {
+                Element::F64 => declare(&data, (first, others), |value| value),
+                Element::F32 => declare(&data, (first, others), |value| value as f32),
+                Element::U8 => declare(&data, (first, others), |value| value as u8),
+            }
+        })
+    }
+
     /// Where the file is until it is whole.
     pub fn temporary(&self) -> &Path {
         self.output.temporary()
@@ -107,4 +124,19 @@ impl DataWriter {
             found,
         })
     }
+}
+
+fn declare<T: H5Type>(data: &Dataset, (first, others): (&f64, &[f64]), of: impl Fn(f64) -> T) -> hdf5::Result<()> {
+    data.new_attr::<T>()
+        .shape(())
+        .create("_FillValue")?
+        .write_scalar(&of(*first))?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    let others: Array1<T> = others.iter().map(|value| of(*value)).collect();
+    data.new_attr::<T>()
+        .shape(others.len())
+        .create("missing_value")?
+        .write(&others)
 }

@@ -157,6 +157,9 @@ impl EncodedWriter {
         if let (true, Some(x)) = (self.layout.reconstruction, batch.reconstruction) {
             let lens: Vec<usize> = self.layout.axes.iter().map(|axis| axis.dim.len).collect();
             output.put("reconstruction", start, &lens, single(x))?;
+            if self.layout.reconstruction_filled {
+                output.put("reconstruction_filled", start, &lens, filled(x, batch.weights))?;
+            }
         }
         output.put(ROW_SHA256, start, &[32], batch.sha256.concat())?;
         for coordinate in &self.layout.keep {
@@ -209,6 +212,7 @@ fn check_names(layout: &EncodedLayout) -> Result<(), IoError> {
         "latent_other",
         "status",
         "reconstruction",
+        "reconstruction_filled",
         "entry",
         "obs",
     ];
@@ -230,6 +234,17 @@ fn check_names(layout: &EncodedLayout) -> Result<(), IoError> {
 /// The values of a batch, sample after sample.
 fn values(batch: Cols<'_>) -> Vec<f64> {
     batch.col_iter().flat_map(|column| column.iter().copied()).collect()
+}
+
+/// 1 for every value of `x` `[D, rows]` that has weight 0, else 0.
+fn filled(x: Cols<'_>, weights: Option<Cols<'_>>) -> Vec<i8> {
+    let Some(weights) = weights else {
+        return vec![0; x.nrows() * x.ncols()];
+    };
+    let columns = weights.col_iter();
+    columns
+        .flat_map(|column| column.iter().map(|w| i8::from(*w == 0.0)))
+        .collect()
 }
 
 /// The same in single precision.

@@ -4,19 +4,23 @@
 //! at all. This crate computes nothing.
 #![warn(missing_docs)]
 
+mod access;
 mod atomic;
 mod attributes;
 mod checkpoint;
+mod chunks;
 mod converted;
 mod coordinate;
 mod decoded;
 mod encoded;
 mod error;
+mod guard;
 mod hash;
 mod heap;
 mod history;
 mod input;
 mod listing;
+mod missing;
 mod model_file;
 mod native;
 mod output;
@@ -25,10 +29,13 @@ mod reader;
 mod scales;
 mod space;
 mod tables;
+mod texts;
 
+pub use access::{Access, Locking, set_access};
 pub use atomic::{check_creatable, write_whole};
 pub use attributes::{Attributes, InputAttributes};
 pub use checkpoint::Checkpoint;
+pub use chunks::CHUNK_MEMORY;
 pub use converted::DataWriter;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
@@ -37,6 +44,7 @@ pub use error::IoError;
 pub use hash::{RowsHash, file_sha256, params_sha256, row_sha256};
 pub use history::{History, HistoryColumn, HistoryTable, Series};
 pub use input::{H5Input, InputPath};
+pub use missing::Missing;
 pub use model_file::{ModelFile, StoredTensor};
 pub use parts::{Hold, Manifest, Part, Parts, Peek, differences, write_merged};
 pub use reader::{EncodedFile, Listed, list_datasets};

@@ -87,6 +87,7 @@ pub struct Parts {
     manifest: Manifest,
     parts: Vec<Part>,
     damaged: usize,
+    dropped: usize,
     _locks: Vec<File>,
 }
 
@@ -131,6 +132,7 @@ impl Parts {
             folder,
             parts: Vec::new(),
             damaged: 0,
+            dropped: 0,
             _locks: Vec::new(),
         };
         match (lock(&parts.folder, Hold::Whole), hold) {
@@ -169,6 +171,7 @@ impl Parts {
             Err(error) if !drop_others => return Err(error),
             Err(_) => {}
         }
+        self.dropped = list(&self.folder)?.len();
         self.clear()?;
         atomic::write_whole(&self.folder.join(SKELETON), skeleton)?;
         atomic::write_whole(&self.folder.join(MANIFEST), self.manifest.to_json().as_bytes())
@@ -210,6 +213,7 @@ impl Parts {
             folder,
             parts: Vec::new(),
             damaged: 0,
+            dropped: 0,
             _locks: locks,
         };
         parts.look()?;
@@ -225,6 +229,7 @@ impl Parts {
             parts: list(&folder)?,
             folder,
             damaged: 0,
+            dropped: 0,
             _locks: Vec::new(),
         })
     }
@@ -277,6 +282,11 @@ impl Parts {
     /// How many parts were found damaged, and are to be made again.
     pub fn damaged(&self) -> usize {
         self.damaged
+    }
+
+    /// How many parts of another output were there, and are dropped.
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// Which of these rows are in no part.

@@ -2,7 +2,8 @@
 
 use super::GradientFlow;
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Par};
+use faer::linalg::solvers::Solve;
+use faer::{Accum, Mat, Par, Side};
 use gfe_model::ColsMut;
 use gfe_ode::{Curvature, FlowError, Point, Work};
 
@@ -108,5 +109,106 @@ impl GradientFlow<'_> {
             }
         }
         Ok(())
+    }
+
+    /// For each column of `at` J^T diag(l''^2 s) J + c I/tau, `[d, d]` one after another, with s = `variances` `[D]` and c = `mean` times
+    /// the mean of l'' over the values that count; NaN where a variance of one that counts is, or the decoder gives no tangents.
+    ///
+    /// With the same s for all values it is c (H~ + I/tau).
+    pub(crate) fn spread(
+        &mut self,
+        at: &Point<'_>,
+        (variances, mean): (&[f64], f64),
+        blocks: &mut [f64],
+        work: &mut [Work],
+    ) -> Result<(), FlowError> {
+        let (dim, anchor) = (self.z0.nrows(), self.anchor);
+        self.each_jacobian(at, work, |b, curvature, mut jacobian| {
+            let (mut sum, mut count) = (0.0, 0);
+            for (c, s) in curvature.iter_mut().zip(variances).filter(|(c, _)| **c != 0.0) {
+                (sum, count) = (sum + *c, count + 1);
+                *c *= s.sqrt();
+            }
+            scale_rows(jacobian.as_mut(), curvature);
+            let jacobian = jacobian.as_ref();
+            let to = &mut blocks[b * dim * dim..(b + 1) * dim * dim];
+            let mut to = ColsMut::from_column_major_slice_mut(to, dim, dim);
+            matmul(
+                to.as_mut(),
+                Accum::Replace,
+                jacobian.transpose(),
+                jacobian,
+                1.0,
+                Par::Seq,
+            );
+            for r in 0..dim {
+                to[(r, r)] += anchor * mean * sum / f64::from(count);
+            }
+        })
+    }
+
+    /// For each column of `at` how much of its own datum a code takes up: the diagonal of
+    /// diag(l'')^(1/2) J (J^T diag(l'') J + I/tau)^-1 J^T diag(l'')^(1/2) into `to` `[D, columns]`, between 0 and 1 and with the sum
+    /// tr H~ (H~ + I/tau)^-1; NaN where the matrix is singular or the decoder gives no tangents.
+    pub(crate) fn leverages(&mut self, at: &Point<'_>, to: &mut Mat<f64>, work: &mut [Work]) -> Result<(), FlowError> {
+        let (dim, anchor) = (self.z0.nrows(), self.anchor);
+        self.each_jacobian(at, work, |b, curvature, mut jacobian| {
+            curvature.iter_mut().for_each(|c| *c = c.sqrt());
+            scale_rows(jacobian.as_mut(), curvature);
+            let jacobian = jacobian.as_ref();
+            let mut matrix = Mat::from_fn(dim, dim, |i, j| if i == j { anchor } else { 0.0 });
+            matmul(
+                matrix.as_mut(),
+                Accum::Add,
+                jacobian.transpose(),
+                jacobian,
+                1.0,
+                Par::Seq,
+            );
+            let to = to.col_as_slice_mut(b);
+            let Ok(factor) = matrix.llt(Side::Lower) else {
+                return to.fill(f64::NAN);
+            };
+            let solved = factor.solve(jacobian.transpose());
+            for (i, to) in to.iter_mut().enumerate() {
+                *to = (0..dim).map(|r| jacobian[(i, r)] * solved[(r, i)]).sum();
+            }
+        })
+    }
+
+    /// Calls `visit(b, l'', J)` for each column b of `at`, with l'' `[D]` and J `[D, d]` to be written over.
+    fn each_jacobian(
+        &mut self,
+        at: &Point<'_>,
+        work: &mut [Work],
+        mut visit: impl FnMut(usize, &mut [f64], ColsMut<'_>),
+    ) -> Result<(), FlowError> {
+        self.pass(at, work)?;
+        let dim = self.z0.nrows();
+        let chunk = (self.engine.x_dot.ncols() / dim).min(self.part.z.ncols());
+        for first in (0..at.lanes.len()).step_by(chunk) {
+            let columns = first..at.lanes.len().min(first + chunk);
+            let width = self.gather_passes(at, columns.clone());
+            self.engine.second(self.loss, &mut self.part, width, self.weighted);
+            self.engine.tangents(&mut self.part, width)?;
+            self.keep_troubles(at, columns.clone());
+            for b in columns {
+                work[at.lanes[b]].jvps += dim as u32;
+                let jacobian = self.engine.x_dot.as_mut().subcols_mut((b - first) * dim, dim);
+                visit(b, self.part.x_bar.col_as_slice_mut(b - first), jacobian);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Multiplies row i by `factors[i]`.
+fn scale_rows(mut matrix: ColsMut<'_>, factors: &[f64]) {
+    for c in 0..matrix.ncols() {
+        let column = matrix.as_mut().col_mut(c);
+        column
+            .iter_mut()
+            .zip(factors)
+            .for_each(|(value, factor)| *value *= factor);
     }
 }

@@ -5,8 +5,8 @@ use super::learner::broke_down;
 use super::{Tally, TrainError};
 use crate::encoder::{Encoded, Encoding, Samples, encode};
 use crate::held_out::{HeldOut, HeldOutLoss, Masked, held_out};
-use faer::{Mat, MatRef};
-use gfe_model::{Cols, Decoder, Loss, Targets};
+use faer::Mat;
+use gfe_model::{Cols, Decoder, Loss};
 
 /// Samples encoded between two looks at whether to stop.
 const TOGETHER: usize = 512;
@@ -58,7 +58,7 @@ pub fn evaluate(
     let count = samples.data.y.ncols();
     for first in (0..count).step_by(TOGETHER) {
         let width = TOGETHER.min(count - first);
-        let some = part(samples, first, width);
+        let some = samples.part(first, width);
         let shared = what.z0.map(|z0| Mat::from_fn(z0.len(), width, |r, _| z0[r]));
         let mut how = *how;
         how.common_z0 = what.z0.or(how.common_z0);
@@ -140,20 +140,5 @@ impl Evaluated<'_> {
         let good = || values.iter().filter(|value| value.is_finite());
         (tally.usable, tally.sum) = (good().count(), good().sum());
         Ok(tally)
-    }
-}
-
-/// `count` of the samples, from `first` on.
-fn part(samples: Samples<'_>, first: usize, count: usize) -> Samples<'_> {
-    fn cut(of: Cols<'_>, first: usize, count: usize) -> MatRef<'_, f64> {
-        of.subcols(first, count)
-    }
-    Samples {
-        data: Targets {
-            y: cut(samples.data.y, first, count),
-            w: samples.data.w.map(|w| cut(w, first, count)),
-        },
-        context: samples.context.map(|context| cut(context, first, count)),
-        z0: cut(samples.z0, first, count),
     }
 }

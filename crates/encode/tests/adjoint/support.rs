@@ -78,6 +78,7 @@ pub fn encoding(open: &(dyn Fn() -> Box<dyn Decoder> + Sync), solver: Solver, t_
         starts: 1,
         begin: Begin::Z0,
         uncertainty: None,
+        noise: None,
     }
 }
 

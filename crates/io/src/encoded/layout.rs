@@ -7,6 +7,7 @@ use ndarray::Array1;
 use serde_json::Value;
 
 use super::row::{COUNTS, REALS};
+use crate::listing::dimension_names;
 use crate::output::GROWING_CHUNK;
 use crate::scales::{self, Attachments};
 use crate::{Attributes, Coordinate, InputAttributes};
@@ -28,6 +29,8 @@ pub struct EncodedLayout {
     pub axes: Vec<Axis>,
     /// Whether reconstructions are written.
     pub reconstruction: bool,
+    /// Whether it is written which values of the reconstructions stand for missing ones.
+    pub reconstruction_filled: bool,
     /// Every component of every initial latent; without it they are written, a row per sample.
     pub z0: Option<f64>,
     /// Whether states on the way are written: time, loss and gradient norm.
@@ -92,7 +95,12 @@ impl EncodedLayout {
         } else {
             0
         };
-        let row = 8 + 1 + 4 + 32 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded;
+        let flags = if self.reconstruction_filled {
+            self.values() + self.values() / 100 + 256
+        } else {
+            0
+        };
+        let row = 8 + 1 + 4 + 32 + 8 * REALS.len() + 4 * COUNTS.len() + latents + kept + decoded + flags;
         (row as u64).saturating_mul(self.samples as u64)
     }
 }
@@ -164,7 +172,10 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
     }
     if layout.reconstruction {
         let described = &layout.described;
-        lay_out_reconstruction(file, (n, &layout.axes, &described.axes), &mut attachments)?;
+        let grid = lay_out_reconstruction(file, (n, &layout.axes, &described.axes), &mut attachments)?;
+        if layout.reconstruction_filled {
+            lay_out_filled(file, &grid, &mut attachments)?;
+        }
         described.data.only("units").write(&*file.dataset("reconstruction")?)?;
     }
     if layout.trace {
@@ -289,9 +300,59 @@ pub(crate) fn lay_out_reconstruction(
     file: &File,
     extent: (usize, &[Axis], &[Attributes]),
     attachments: &mut Attachments,
-) -> hdf5::Result<()> {
+) -> hdf5::Result<Grid> {
     let long_name = "decoded z, in units of the input times its scale";
     lay_out_values::<f32>(file, ("reconstruction", long_name), extent, attachments)
+}
+
+/// The flags of the reconstruction: 1 where nothing was measured.
+const FILLED: &str = "reconstruction_filled";
+
+/// Creates them, on the same axes.
+fn lay_out_filled(file: &File, grid: &Grid, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let long_name = "whether a value of the reconstruction stands for a missing one";
+    let flags = grid.lay_out::<i8>(file, (FILLED, long_name), attachments)?;
+    flags
+        .new_attr::<i8>()
+        .shape(2)
+        .create("flag_values")?
+        .write(&Array1::from(vec![0_i8, 1]))?;
+    text(&flags, "flag_meanings", "observed missing")?;
+    let reconstruction = file.dataset("reconstruction")?;
+    text(&reconstruction, "ancillary_variables", FILLED)
+}
+
+/// Shape and axes of values, a sample per row.
+pub(crate) struct Grid {
+    shape: Vec<usize>,
+    axes: Vec<String>,
+}
+
+impl Grid {
+    /// Creates a compressed dataset of values.
+    fn lay_out<T: H5Type>(
+        &self,
+        file: &File,
+        (dataset, long_name): (&str, &str),
+        attachments: &mut Attachments,
+    ) -> hdf5::Result<Dataset> {
+        let (shape, samples) = (self.shape.clone(), self.shape[0]);
+        let bytes = size_of::<T>() * shape[1..].iter().product::<usize>().max(1);
+        let mut chunk = shape.clone();
+        chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
+        let builder = file
+            .new_dataset::<T>()
+            .with_dcpl(|creation| creation.obj_track_times(false));
+        let builder = if samples == 0 {
+            builder
+        } else {
+            builder.chunk(chunk).shuffle().deflate(1).fletcher32()
+        };
+        let values = builder.shape(shape).create(dataset)?;
+        text(&values, "long_name", long_name)?;
+        attachments.attach(file, dataset, &self.axes)?;
+        Ok(values)
+    }
 }
 
 /// Creates a compressed dataset of values, a sample per row, and the scales of its axes with their attributes, where there are any.
@@ -300,12 +361,12 @@ pub(crate) fn lay_out_values<T: H5Type>(
     (dataset, long_name): (&str, &str),
     (samples, axes, described): (usize, &[Axis], &[Attributes]),
     attachments: &mut Attachments,
-) -> hdf5::Result<()> {
+) -> hdf5::Result<Grid> {
     let mut used = names(&["sample"]);
     for (i, Axis { dim, values }) in axes.iter().enumerate() {
         let taken = dim.name.is_empty()
             || dim.name.contains(['/', '\0'])
-            || ["entry", dataset, "."].contains(&dim.name.as_str())
+            || ["entry", dataset, FILLED, "."].contains(&dim.name.as_str())
             || file.link_exists(&dim.name);
         let name = if taken {
             format!("feature_{i}")
@@ -325,20 +386,9 @@ pub(crate) fn lay_out_values<T: H5Type>(
     let shape: Vec<usize> = std::iter::once(samples)
         .chain(axes.iter().map(|axis| axis.dim.len))
         .collect();
-    let bytes = size_of::<T>() * shape[1..].iter().product::<usize>().max(1);
-    let mut chunk = shape.clone();
-    chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
-    let builder = file
-        .new_dataset::<T>()
-        .with_dcpl(|creation| creation.obj_track_times(false));
-    let builder = if samples == 0 {
-        builder
-    } else {
-        builder.chunk(chunk).shuffle().deflate(1).fletcher32()
-    };
-    let values = builder.shape(shape).create(dataset)?;
-    text(&values, "long_name", long_name)?;
-    attachments.attach(file, dataset, &used)
+    let grid = Grid { shape, axes: used };
+    grid.lay_out::<T>(file, (dataset, long_name), attachments)?;
+    Ok(grid)
 }
 
 /// Contiguous ragged arrays after the CF conventions: the states of all samples one after another, and their numbers.
@@ -383,7 +433,15 @@ pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], recons
     if let Some((name, ..)) = plots.first() {
         text(&entry, "default", name)?;
     }
-    let decoded: (&str, &str, &[&str]) = ("reconstruction_plot", "reconstruction", &["sample"]);
+    // NeXus wants a name for every axis: "." where it has no scale.
+    let names: Vec<String> = if reconstruction {
+        let names = dimension_names(file, &file.dataset("reconstruction")?).into_iter();
+        names.map(|name| name.unwrap_or_else(|| ".".into())).collect()
+    } else {
+        Vec::new()
+    };
+    let axes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let decoded: (&str, &str, &[&str]) = ("reconstruction_plot", "reconstruction", &axes);
     for (plot, signal, axes) in plots.iter().copied().chain(reconstruction.then_some(decoded)) {
         let plot = group(&entry, plot, "NXdata")?;
         text(&plot, "signal", signal)?;
@@ -392,7 +450,7 @@ pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], recons
             .shape(axes.len())
             .create("axes")?
             .write(&names)?;
-        for name in axes.iter().chain([&signal]) {
+        for name in axes.iter().filter(|name| **name != ".").chain([&signal]) {
             plot.link_soft(&format!("/{name}"), name)?;
         }
     }

@@ -87,8 +87,10 @@ pub struct EncodedRows<'a> {
     pub z: Cols<'a>,
     /// Initial latents, `[d, rows]`; needed where the layout has them.
     pub z0: Option<Cols<'a>>,
-    /// Reconstructions in units of the input times its scale, `[D, rows]`; needed where the layout has them.
+    /// Reconstructions, the decoded means in units of the input times its scale, `[D, rows]`; needed where the layout has them.
     pub reconstruction: Option<Cols<'a>>,
+    /// Weights of the data, `[D, rows]`, 0 where a value is missing; absent where none are. For the flags of the reconstruction.
+    pub weights: Option<Cols<'a>>,
     /// Where the integrations began, `[d, rows]`; needed where the layout has it.
     pub z_start: Option<Cols<'a>>,
     /// Latents in physical units, `[d, rows]`; needed where the layout names them.
