@@ -138,7 +138,8 @@ impl Job {
             output,
         };
         let inputs: Vec<&Path> = job.files().chain(path.as_deref()).collect();
-        output::check(&job.output, arguments.force, &inputs)?;
+        // Whether it may be replaced depends on what it is.
+        output::check(&job.output, true, &inputs)?;
         Ok(job)
     }
 }
