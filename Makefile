@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash test fuzz supernovae
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash schema test fuzz supernovae
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,10 @@ solvers: setup ## Print the table of solvers: what each costs and reaches on 40 
 
 steady: setup ## Print what ptc costs on real and hard decoders, and where it stops
 	cargo test --release --test steady -- --nocapture --test-threads 1
+
+schema: ## Write the schema of run files anew, from the table of keys
+	@mkdir -p schemas
+	cargo run --quiet -- config schema > schemas/run.schema.json.new && mv schemas/run.schema.json.new schemas/run.schema.json
 
 crash: setup ## Strike a run over 20,000 rows at every write, and kill it at 100 random moments: an hour or more
 	GFE_SOAK=1 cargo test --test crash

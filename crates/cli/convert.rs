@@ -51,7 +51,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         );
     }
     let title = format!("Data of {}", input.name());
-    let extent = (range.len(), &input.axes()[..]);
+    let (axes, attributes) = (input.axes(), input.attributes());
+    let extent = (range.len(), &axes[..], &attributes);
     let mut writer = DataWriter::create(&arguments.output, extent, input.element(), &title)?;
     unlink_on_crash(Some(writer.temporary()));
     // Values go over as they are stored, and so do those that stand for missing ones.

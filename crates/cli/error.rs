@@ -1,5 +1,6 @@
 //! Everything that ends the program, with its exit code after BSD's sysexits.
 
+use crate::finding::{Finding, told};
 use gfe_encode::train::{AdjointError, ImplicitError, TrainError};
 use gfe_io::IoError;
 use gfe_model::{DataError, DecodeError};
@@ -68,6 +69,9 @@ pub enum CliError {
     NoRunFile(String),
     #[error("{0}")]
     Config(String),
+    /// What is wrong in a run file.
+    #[error("{}", told(.0))]
+    RunFile(Vec<Finding>),
     #[error("{0}")]
     Usage(String),
 }
@@ -106,7 +110,7 @@ impl CliError {
             CliError::Stdout(_) => 74,
             CliError::NotMerged { code, .. } => *code,
             CliError::Stopped(code, _) => *code,
-            CliError::Decoder(_) | CliError::Config(_) => 78,
+            CliError::Decoder(_) | CliError::Config(_) | CliError::RunFile(_) => 78,
             CliError::Usage(_) => 2,
         }
     }

@@ -3,14 +3,14 @@
 use crate::error::CliError;
 use crate::plugin;
 use faer::Mat;
-use gfe_io::{Coordinate, H5Input, InputPath};
+use gfe_io::{Coordinate, H5Input, InputAttributes, InputPath};
 use gfe_model::{Axis, ColsMut, DataShape, DatasetSource, Element, TargetsMut};
 use gfe_plugin::PluginDataset;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// What every plugin input begins with.
-const PREFIX: &str = "plugin:";
+pub const PREFIX: &str = "plugin:";
 
 /// Data as a source of columns, each value times a factor.
 pub enum Input {
@@ -156,6 +156,14 @@ impl Input {
         }
     }
 
+    /// What the file says of the data; a plugin says nothing.
+    pub fn attributes(&self) -> InputAttributes {
+        match self {
+            Input::H5(input) => input.attributes(),
+            Input::Plugin { .. } => InputAttributes::default(),
+        }
+    }
+
     /// Where the data come from, for the output's notes.
     pub fn json(&self) -> Value {
         let shape = self.shape();
@@ -169,6 +177,9 @@ impl Input {
         told["shape"] = json!(shape.dims.iter().map(|dim| dim.len).collect::<Vec<_>>());
         told["dims"] = json!(shape.dims.iter().map(|dim| &dim.name).collect::<Vec<_>>());
         told["scale"] = json!(self.scale());
+        if let Some(attributes) = self.attributes().json(shape.dims.iter().map(|dim| dim.name.as_str())) {
+            told["attributes"] = attributes;
+        }
         if self.may_miss() {
             // JSON has no NaN.
             let values = self.missing().into_iter().map(|value| value.to_string());

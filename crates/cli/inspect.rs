@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::model::dense;
 use crate::output;
 use clap::Args;
-use gfe_io::{EncodedFile, IoError, ModelFile, list_datasets, params_sha256};
+use gfe_io::{Checkpoint, EncodedFile, History, IoError, ModelFile, list_datasets, params_sha256};
 use gfe_model::Decoder;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -29,7 +29,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let told = match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors" | "pt" | "pth" | "ckpt") => model(path)?,
         Some("toml") => run_file(path)?,
+        _ if Checkpoint::is_one(path) => checkpoint(path)?,
         _ if EncodedFile::is_one(path) => encoded(path)?,
+        _ if History::is_one(path) => history(path)?,
         _ => hdf5(path)?,
     };
     let mut text = told.to_string();
@@ -67,11 +69,70 @@ fn encoded(path: &Path) -> Result<Value, CliError> {
             }
         }
     }
-    for name in ["config", "input", "codes", "decoder", "environment"] {
+    let datasets = file.datasets().into_iter().map(|(name, shape, attributes)| {
+        let mut told = json!({"shape": shape});
+        if let (Some(told), Value::Object(attributes)) = (told.as_object_mut(), attributes.json()) {
+            told.extend(attributes);
+        }
+        (name, told)
+    });
+    let mut datasets: Vec<(String, Value)> = datasets.collect();
+    datasets.sort_by(|a, b| a.0.cmp(&b.0));
+    told["datasets"] = datasets.into_iter().collect();
+    for (name, field) in file.made_by() {
+        told[name] = json!(field);
+    }
+    for name in [
+        "config",
+        "input",
+        "codes",
+        "decoder",
+        "environment",
+        "shared_work",
+        "messages",
+    ] {
         if let Some(note) = file.note(name) {
             told[name] = note;
         }
     }
+    Ok(told)
+}
+
+/// A history of a training: its settings, and of each column the last value and the span.
+fn history(path: &Path) -> Result<Value, CliError> {
+    let file = History::read(path)?;
+    let mut told = json!({"file": path, "kind": "history of a training", "title": file.title});
+    for table in &file.tables {
+        let columns: Map<String, Value> = table
+            .columns
+            .iter()
+            .map(|column| {
+                let values = column.values.to_reals();
+                let known = || values.iter().copied().filter(|value| value.is_finite());
+                let number = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
+                let span = json!({"what": column.long_name, "last": number(known().last().unwrap_or(f64::NAN)),
+                    "min": number(known().fold(f64::INFINITY, f64::min)), "max": number(known().fold(f64::NEG_INFINITY, f64::max))});
+                (column.name.clone(), span)
+            })
+            .collect();
+        let records = table.columns.first().map_or(0, |column| column.values.len());
+        let name = if table.name.is_empty() { "epochs" } else { &table.name };
+        told[name] = json!({"records": records, "columns": columns});
+    }
+    told["notes"] = file.notes.into_iter().collect();
+    Ok(told)
+}
+
+/// A checkpoint of a training: how far it is, of which training, and its tensors.
+fn checkpoint(path: &Path) -> Result<Value, CliError> {
+    let file = Checkpoint::read(path)?;
+    let mut told = json!({"file": path, "kind": "checkpoint of a training"});
+    told["tensors"] = file
+        .tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), json!(tensor.shape)))
+        .collect();
+    told["notes"] = file.notes;
     Ok(told)
 }
 
@@ -175,7 +236,7 @@ fn hdf5(path: &Path) -> Result<Value, CliError> {
 }
 
 /// Objects as indented lines; lists of plain values on one line.
-fn print(value: &Value, depth: usize, text: &mut String) {
+pub fn print(value: &Value, depth: usize, text: &mut String) {
     let Value::Object(members) = value else { return };
     for (name, member) in members {
         let indent = "  ".repeat(depth);

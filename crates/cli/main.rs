@@ -2,6 +2,7 @@
 
 mod axis;
 mod canvas;
+mod config;
 mod convert;
 mod decode;
 mod encode;
@@ -9,6 +10,7 @@ mod encoder_network;
 mod error;
 mod evaluate;
 mod figure;
+mod finding;
 mod flags;
 #[cfg(test)]
 mod fuzzed;
@@ -17,6 +19,7 @@ mod input;
 mod inspect;
 mod keys;
 mod known;
+mod logs;
 mod method;
 mod model;
 mod output;
@@ -28,12 +31,14 @@ mod problem;
 mod progress;
 mod rows;
 mod samples;
+mod schema;
 mod settings;
 mod signals;
 mod starts_from;
 mod summary;
 mod text_file;
 mod train;
+mod verify;
 mod work_precision;
 mod z0;
 
@@ -45,6 +50,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    #[command(flatten)]
+    logs: logs::LogFlags,
     #[command(subcommand)]
     command: Command,
     /// Whether HDF5 locks the files that it opens: auto (where the file system has locks), on or off. Default: as the variable
@@ -105,6 +112,13 @@ enum Command {
     },
     /// Tell what a file is: encoded or decoded samples, a model, a run file, or HDF5 data.
     Inspect(inspect::Arguments),
+    /// Recompute losses and gradients of written codes, and check every hash that the file records.
+    Verify(Box<verify::Arguments>),
+    /// Run files: find what is wrong in one, print their schema.
+    Config {
+        #[command(subcommand)]
+        what: config::Command,
+    },
     /// Test problems with known solutions, for those who study solvers.
     Problem(problem::Arguments),
     /// Measure error against work, for solvers on test problems.
@@ -131,6 +145,7 @@ enum Plot {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    logs::start(&cli.logs);
     gfe_io::set_access(cli.access());
     let result = match cli.command {
         Command::Encode(arguments) => encode::run(&arguments),
@@ -144,6 +159,8 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Plugin { what } => plugin::run(&what),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Config { what } => config::run(&what),
         Command::Plot { what } => match what {
             Plot::Reconstructions(arguments) => plot::run(&arguments),
             Plot::Training(arguments) => plot_training::run(&arguments),
@@ -157,8 +174,14 @@ fn main() -> ExitCode {
         }
     };
     let code = result.unwrap_or_else(|error| {
-        eprintln!("gfe: {}", output::printable(&error.to_string()));
-        ExitCode::from(error.exit_code())
+        let exit_code = error.exit_code();
+        let text = output::printable(&error.to_string()).to_string();
+        if logs::in_json() {
+            tracing::error!(exit_code, "{text}");
+        } else {
+            eprintln!("gfe: {text}");
+        }
+        ExitCode::from(exit_code)
     });
     gfe_plugin::finished();
     code

@@ -12,16 +12,6 @@ use gfe_ode::implicit::DENSE;
 use gfe_ode::{Curvature, Tolerance};
 use serde_json::{Value, json};
 
-const POSITIVE: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number.is_finite(), "positive and finite");
-/// Below 1e-13 the error of a step is that of rounding.
-const RELATIVE: (fn(f64) -> bool, &str) = (|number| (1e-13..1.0).contains(&number), "between 1e-13 and 1");
-const TOLERANCE: (fn(f64) -> bool, &str) = (|number| number >= 0.0, "0 or more");
-
-/// Most lanes: a matrix product is full long before.
-const LANES: u64 = 1 << 14;
-/// Most threads.
-const THREADS: u64 = 1 << 10;
-
 /// The settings of a method, checked.
 #[derive(Clone, Debug)]
 pub struct Method {
@@ -43,23 +33,18 @@ pub struct Method {
 impl Method {
     /// The method of these settings for this decoder; the loss is `default` where nobody chose one.
     pub fn new(settings: &Settings, decoder: &dyn Decoder, default: LossKind) -> Result<Method, CliError> {
-        let names = LossKind::ALL.map(|kind| kind.loss().name());
-        let loss = settings.choice("method.loss", &names)?;
+        let loss = settings.choice("method.loss")?;
         let loss = LossKind::ALL
             .into_iter()
             .find(|kind| Some(kind.loss().name()) == loss)
             .unwrap_or(default);
         let (solver, max_steps) = solver(settings, decoder)?;
         let order = order(settings, &solver)?;
-        let range: (fn(f64) -> bool, &str) = if solver.anchors() {
-            (|tau| tau > 0.0, "positive, or inf")
-        } else {
-            (
-                |tau| tau > 0.0 && tau.is_finite(),
-                "positive and finite, as in --t-end 1e4 (`inf` is for ptc)",
-            )
-        };
-        let t_end = settings.number("method.t_end", 1e4, range)?;
+        let t_end = settings.number("method.t_end", 1e4)?;
+        if t_end.is_infinite() && !solver.anchors() {
+            let text = "`t_end` is inf: it must be positive and finite, as in --t-end 1e4 (`inf` is for ptc)";
+            return Err(settings.error("method.t_end", text.into()));
+        }
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as u64;
         Ok(Method {
             order,
@@ -67,13 +52,13 @@ impl Method {
             solver,
             loss,
             t_end,
-            gtol: settings.number("method.gtol", 1e-9, TOLERANCE)?,
+            gtol: settings.number("method.gtol", 1e-9)?,
             max_steps,
             z0_by_default: settings.get::<String>("method.z0")?.is_none(),
             z0: settings.get("method.z0")?.unwrap_or_else(|| "zeros".to_owned()),
-            z0_seed: settings.count("method.z0_seed", 0, (0, u64::MAX))?,
-            lanes: settings.count("method.lanes", 64, (1, LANES))? as usize,
-            threads: settings.count("method.threads", cores.min(THREADS), (1, THREADS))? as usize,
+            z0_seed: settings.count("method.z0_seed", 0)?,
+            lanes: settings.count("method.lanes", 64)? as usize,
+            threads: settings.count("method.threads", cores.min(1 << 10))? as usize,
         })
     }
 
@@ -220,11 +205,6 @@ impl Method {
     }
 }
 
-/// Every solver by name, the default first.
-pub const SOLVERS: [&str; 9] = [
-    "ptc", "amd", "euler", "rk4", "tsit5", "tsit45", "tr_bdf2", "esdirk34", "bdf",
-];
-
 /// Name of a Hessian in settings and outputs.
 pub fn hessian_name(curvature: Curvature) -> &'static str {
     match curvature {
@@ -235,11 +215,11 @@ pub fn hessian_name(curvature: Curvature) -> &'static str {
 
 /// Which Hessian was asked for, if any; the exact one needs a decoder with second-order products.
 fn hessian(settings: &Settings, decoder: &dyn Decoder) -> Result<Option<Curvature>, CliError> {
-    let named = settings.choice("method.hessian", &["gauss_newton", "exact"])?;
+    let named = settings.choice("method.hessian")?;
     if named == Some("exact") && decoder.second_order().is_none() {
         let text =
             "`hessian` is exact, which needs second-order products, and this decoder has none: take gauss_newton";
-        return Err(CliError::Usage(text.into()));
+        return Err(settings.error("method.hessian", text.into()));
     }
     Ok(named.map(|name| {
         if name == "exact" {
@@ -261,7 +241,7 @@ fn error_control(settings: &Settings, scheme: Scheme, decoder: &dyn Decoder) -> 
             "{} needs Jacobian-vector products, and this decoder has none: take tsit45",
             scheme.name()
         );
-        return Err(CliError::Usage(text));
+        return Err(settings.error("method.solver", text));
     }
     let curvature = if scheme.is_implicit() {
         hessian(settings, decoder)?.unwrap_or(best)
@@ -277,12 +257,8 @@ fn error_control(settings: &Settings, scheme: Scheme, decoder: &dyn Decoder) -> 
 
 /// The solver and the most steps per sample.
 fn solver(settings: &Settings, decoder: &dyn Decoder) -> Result<(Solver, u32), CliError> {
-    let count = |key, default| {
-        settings
-            .count(key, default, (1, u64::from(u32::MAX)))
-            .map(|found| found as u32)
-    };
-    let name = settings.choice("method.solver", &SOLVERS)?;
+    let count = |key, default| settings.count(key, default).map(|found| found as u32);
+    let name = settings.choice("method.solver")?;
     let scheme = Scheme::ALL.into_iter().find(|scheme| Some(scheme.name()) == name);
     if let Some(scheme) = scheme {
         let control = error_control(settings, scheme, decoder)?;
@@ -290,9 +266,8 @@ fn solver(settings: &Settings, decoder: &dyn Decoder) -> Result<(Solver, u32), C
     }
     let fixed = || -> Result<(Steps, u32), CliError> {
         let steps = count("method.steps", 10_000)?;
-        let above: (fn(f64) -> bool, &str) = (|base| base > 1.0 && base.is_finite(), "finite and above 1");
-        let base = settings.number("method.log_base", 10.0, above)?;
-        let grid = match settings.choice("method.grid", &["uniform", "logarithmic"])? {
+        let base = settings.number("method.log_base", 10.0)?;
+        let grid = match settings.choice("method.grid")? {
             Some("logarithmic") => Grid::Logarithmic { base },
             _ => Grid::Uniform,
         };
@@ -310,8 +285,9 @@ fn solver(settings: &Settings, decoder: &dyn Decoder) -> Result<(Solver, u32), C
 
 fn order(settings: &Settings, solver: &Solver) -> Result<Order, CliError> {
     let restart = settings.get("method.restart")?.unwrap_or(false);
-    match settings.choice("method.flow", &["gradient", "nesterov"])? {
-        Some("nesterov") if solver.anchors() => Err(CliError::Usage(
+    match settings.choice("method.flow")? {
+        Some("nesterov") if solver.anchors() => Err(settings.error(
+            "method.flow",
             "ptc goes to the steady state, which both flows share: take flow gradient, or another solver for nesterov"
                 .into(),
         )),
@@ -321,8 +297,8 @@ fn order(settings: &Settings, solver: &Solver) -> Result<Order, CliError> {
 }
 
 fn rate(settings: &Settings, t_end: f64) -> Result<Rate, CliError> {
-    let alpha0 = settings.number("method.alpha0", 1.0, POSITIVE)?;
-    Ok(match settings.choice("method.alpha", &["constant", "exp_decay"])? {
+    let alpha0 = settings.number("method.alpha0", 1.0)?;
+    Ok(match settings.choice("method.alpha")? {
         Some("exp_decay") => Rate::ExpDecay { alpha0, t_end },
         _ => Rate::Constant { alpha0 },
     })
@@ -331,25 +307,21 @@ fn rate(settings: &Settings, t_end: f64) -> Result<Rate, CliError> {
 fn tolerance(settings: &Settings) -> Result<Tolerance, CliError> {
     let default = Tolerance::default();
     Ok(Tolerance {
-        rtol: settings.number("method.rtol", default.rtol, RELATIVE)?,
-        atol: settings.number("method.atol", default.atol, POSITIVE)?,
+        rtol: settings.number("method.rtol", default.rtol)?,
+        atol: settings.number("method.atol", default.atol)?,
     })
 }
 
 fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
     let default = Ptc::default();
-    let optional = |key| -> Result<Option<u64>, CliError> {
-        let found = settings.count(key, 0, (1, 1 << 30))?;
-        Ok((found > 0).then_some(found))
-    };
-    let h0 = settings.number("method.h0", f64::NAN, POSITIVE)?;
+    let h0 = settings.number("method.h0", f64::NAN)?;
     let exact = hessian(settings, decoder)? == Some(Curvature::Exact);
     let latent = decoder.shape().latent;
     if exact && latent > DENSE {
         let text = format!(
             "`hessian` is exact, but beyond {DENSE} latents (here {latent}) ptc makes no Hessian: leave it out"
         );
-        return Err(CliError::Usage(text));
+        return Err(settings.error("method.hessian", text));
     }
     Ok(Ptc {
         exact,
@@ -358,32 +330,33 @@ fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
             h0: (!h0.is_nan()).then_some(h0),
             ..default.trust
         },
-        edm_tol: settings.number("method.edm_tol", default.edm_tol, TOLERANCE)?,
-        refresh_every: optional("method.refresh_every")?.map(|every| every as u32),
+        edm_tol: settings.number("method.edm_tol", default.edm_tol)?,
+        refresh_every: settings
+            .optional_count("method.refresh_every")?
+            .map(|every| every as u32),
     })
 }
 
 fn amd(settings: &Settings) -> Result<Amd, CliError> {
     let (default, rule) = (Amd::default(), Decrease::default());
-    let fraction: (fn(f64) -> bool, &str) = (|number| number > 0.0 && number < 1.0, "between 0 and 1");
     let decrease = Decrease {
-        dt0: settings.number("method.dt0", rule.dt0, POSITIVE)?,
-        dt_max: settings.number("method.dt_max", rule.dt_max, POSITIVE)?,
-        shrink: settings.number("method.shrink", rule.shrink, fraction)?,
-        max_backtracks: settings.count("method.max_backtracks", u64::from(rule.max_backtracks), (1, 1000))? as u32,
-        armijo: settings.number("method.armijo", rule.armijo, TOLERANCE)?,
-        fallback_dt: settings.number("method.fallback_dt", rule.fallback_dt, POSITIVE)?,
+        dt0: settings.number("method.dt0", rule.dt0)?,
+        dt_max: settings.number("method.dt_max", rule.dt_max)?,
+        shrink: settings.number("method.shrink", rule.shrink)?,
+        max_backtracks: settings.count("method.max_backtracks", u64::from(rule.max_backtracks))? as u32,
+        armijo: settings.number("method.armijo", rule.armijo)?,
+        fallback_dt: settings.number("method.fallback_dt", rule.fallback_dt)?,
     };
     if decrease.dt0 > decrease.dt_max {
         let text = format!(
             "`dt0` is {} and `dt_max` {}: the first step is at most the largest",
             decrease.dt0, decrease.dt_max
         );
-        return Err(CliError::Usage(text));
+        return Err(settings.error("method.dt0", text));
     }
     Ok(Amd {
         decrease,
-        loss_slope_tol: settings.number("method.loss_slope_tol", default.loss_slope_tol, TOLERANCE)?,
-        settle_fraction: settings.number("method.settle_fraction", default.settle_fraction, fraction)?,
+        loss_slope_tol: settings.number("method.loss_slope_tol", default.loss_slope_tol)?,
+        settle_fraction: settings.number("method.settle_fraction", default.settle_fraction)?,
     })
 }

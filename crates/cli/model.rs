@@ -6,12 +6,12 @@ use crate::plugin;
 use crate::settings::Settings;
 use faer::Mat;
 use gfe_encode::{Noise, WarmStart};
-use gfe_io::{ModelFile, StoredTensor};
+use gfe_io::{ModelFile, StoredTensor, file_sha256};
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, Output, Taped, Unbounded};
 use gfe_plugin::{DecoderPlugin, Threads};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which architecture.
 pub enum Architecture {
@@ -206,6 +206,8 @@ pub struct Model {
     pub training: Option<Value>,
     /// The learned z0 that the file holds, `[d]`.
     pub z0: Option<Vec<f64>>,
+    /// The file and its SHA-256.
+    pub file: Option<(PathBuf, String)>,
     /// The encoder network that the file holds.
     pub encoder: Option<EncoderNetwork>,
     noise: Option<StoredTensor>,
@@ -273,6 +275,7 @@ impl Model {
                 params: Vec::new(),
                 training: None,
                 z0: None,
+                file: None,
                 encoder: None,
                 noise: None,
                 warm_start: None,
@@ -293,6 +296,7 @@ impl Model {
         }
         Ok(Model {
             z0: z0.map(|z0| z0.values),
+            file: Some((path.to_owned(), file_sha256(path)?)),
             encoder: EncoderNetwork::read(&mut file)?,
             noise: file.tensors.remove(NOISE),
             params: file

@@ -1,8 +1,8 @@
 //! `gfe merge` and `gfe status`: the parts of an encoded output.
 
 use crate::error::CliError;
-use crate::output;
 use crate::signals::Signals;
+use crate::{logs, output};
 use clap::Args;
 use gfe_io::{EncodedFile, IoError, Manifest, Parts, write_merged};
 use gfe_ode::Status;
@@ -66,7 +66,7 @@ pub fn run_merge(arguments: &MergeArguments) -> Result<ExitCode, CliError> {
         merge(parts, &signals)?;
     }
     let (rows, failed) = failures(&EncodedFile::open(output)?)?;
-    eprintln!("{}: {rows} samples, of which {failed} failed", output.display());
+    logs::tell(&format!("{}: {rows} samples, of which {failed} failed", output.display()));
     let above = failed as f64 > arguments.fail_above * rows as f64;
     Ok(ExitCode::from(u8::from(above)))
 }
@@ -112,6 +112,7 @@ pub fn merge(parts: Parts, signals: &Signals) -> Result<(), CliError> {
     }
     let temporary = parts.temporary();
     let mut worker = Command::new("/proc/self/exe")
+        .args(logs::arguments())
         .args([WORKER, "--"])
         .args([parts.output(), &temporary])
         .arg(std::process::id().to_string())

@@ -177,11 +177,7 @@ impl Source {
             }
             return Ok((rows, held));
         }
-        let good: (fn(f64) -> bool, &str) = (
-            |number| (0.0..1.0).contains(&number) || (number >= 1.0 && number.fract() == 0.0),
-            "a fraction below 1, or a whole number of samples (of groups, with `groups`)",
-        );
-        let asked = settings.number("data.validation", 0.1, good)?;
+        let asked = settings.number("data.validation", 0.1)?;
         let groups = match settings.get::<String>("data.groups")? {
             None => rows.iter().map(|row| vec![*row]).collect(),
             Some(name) => self.groups(&rows, &name)?,
@@ -232,9 +228,8 @@ impl Source {
 
 /// Which values evaluations hold out, from `data.held_out`, the part of them; nothing where it is 0.
 pub fn held_out(settings: &Settings) -> Result<Option<HeldOut>, CliError> {
-    let good: (fn(f64) -> bool, &str) = (|number| (0.0..1.0).contains(&number), "0 or more and less than 1");
-    let part = settings.number("data.held_out", 0.8, good)?;
-    let seed = settings.count("data.held_out_seed", 0, (0, u64::MAX))?;
+    let part = settings.number("data.held_out", 0.8)?;
+    let seed = settings.count("data.held_out_seed", 0)?;
     Ok((part > 0.0).then_some(HeldOut {
         fraction: 1.0 - part,
         seed,

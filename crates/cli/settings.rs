@@ -5,50 +5,116 @@
 //! result.
 
 use crate::error::CliError;
-use crate::keys::{KEYS, Key, choices_of, default_of, likeness, nearest};
-use serde::de::DeserializeOwned;
+use crate::finding::{Finding, RunFile};
+use crate::keys::{Default, KEYS, Key, choices_of, default_of, likeness, nearest, number_of};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use std::ops::Range;
+use std::path::Path;
+use std::rc::Rc;
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
 
 /// Where a value comes from.
 #[derive(Clone, Debug)]
 enum Origin {
     Model,
-    File(PathBuf),
+    File {
+        file: Rc<RunFile>,
+        key: Range<usize>,
+        value: Range<usize>,
+    },
     Set,
     Flag,
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Model => write!(out, "the model file"),
-            Origin::File(path) => write!(out, "{}", path.display()),
-            Origin::Set => write!(out, "--set"),
-            Origin::Flag => write!(out, "the command line"),
-        }
-    }
+/// Whether the key or its value is meant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    Key,
+    Value,
 }
 
 impl Origin {
-    fn error(&self, text: String) -> CliError {
+    fn error(&self, at: At, text: String) -> CliError {
         match self {
-            Origin::Model | Origin::File(_) => CliError::Config(format!("{self}: {text}")),
+            Origin::Model => CliError::Config(format!("the model file: {text}")),
             Origin::Set | Origin::Flag => CliError::Usage(text),
+            Origin::File { file, key, value } => {
+                let span = if at == At::Key { key } else { value };
+                CliError::RunFile(vec![file.finding(span.clone(), text)])
+            }
+        }
+    }
+
+    /// In a word, for people and for programs.
+    fn told(&self) -> String {
+        match self {
+            Origin::Model => "model file".into(),
+            Origin::Set => "--set".into(),
+            Origin::Flag => "flag".into(),
+            Origin::File { file, key, .. } => format!("{}:{}", file.path.display(), file.position(key.start).0),
         }
     }
 }
 
+/// Most findings of a file that are told.
+const FINDINGS: usize = 50;
+
 /// Values by `section.key`.
-#[derive(Debug, Default)]
-pub struct Settings(BTreeMap<&'static str, (Value, Origin)>);
+#[derive(Debug, std::default::Default)]
+pub struct Settings {
+    values: BTreeMap<&'static str, (Value, Origin)>,
+    /// What was taken where nobody said anything.
+    taken: RefCell<BTreeMap<&'static str, Value>>,
+}
+
+/// A key with its value, as it was used.
+pub struct Resolved {
+    /// The key.
+    pub key: &'static Key,
+    /// Its value; none where there is none, or where it depends on what is not known here.
+    pub value: Option<Value>,
+    /// Where it comes from.
+    pub origin: String,
+}
+
+impl Resolved {
+    /// Value and origin.
+    pub fn json(&self) -> serde_json::Value {
+        let value = match &self.value {
+            Some(Value::Float(number)) if !number.is_finite() => serde_json::json!(number.to_string()),
+            other => serde_json::json!(other),
+        };
+        serde_json::json!({"value": value, "from": self.origin})
+    }
+
+    /// The value for people.
+    pub fn text(&self) -> String {
+        match (&self.value, self.key.default) {
+            // JSON writes small numbers as people do.
+            (Some(Value::Float(number)), _) if number.is_finite() => serde_json::json!(number).to_string(),
+            (Some(value), _) => value.to_string(),
+            (None, Default::Depends(how)) => how.to_owned(),
+            (None, _) => "none".to_owned(),
+        }
+    }
+}
 
 impl Settings {
     /// Reads a run file: sections of keys.
     pub fn read(&mut self, path: &Path) -> Result<(), CliError> {
-        let origin = Origin::File(path.to_owned());
+        let findings = self.read_all(path)?;
+        if findings.is_empty() {
+            return Ok(());
+        }
+        Err(CliError::RunFile(findings))
+    }
+
+    /// The same, with what is wrong in it told instead of failing; what is right is taken all the same.
+    pub fn read_all(&mut self, path: &Path) -> Result<Vec<Finding>, CliError> {
         let text = crate::text_file::read(path).map_err(|error| {
             let text = format!("{} cannot be read: {error}", path.display());
             match error.kind() {
@@ -56,18 +122,57 @@ impl Settings {
                 _ => CliError::Config(text),
             }
         })?;
-        let table: Table = text.parse().map_err(|error| origin.error(format!("{error}")))?;
+        let file = Rc::new(RunFile {
+            path: path.to_owned(),
+            text,
+        });
+        let (table, errors) = DeTable::parse_recoverable(&file.text);
+        let mut findings: Vec<Finding> = errors
+            .iter()
+            .map(|error| file.finding(error.span().unwrap_or(0..0), error.message().to_owned()))
+            .collect();
+        // What stands behind an error of notation may have been read as something else than was meant.
+        if findings.is_empty() {
+            self.take(&file, table.into_inner(), &mut findings);
+        }
+        findings.sort_by_key(Finding::order);
+        findings.truncate(FINDINGS);
+        Ok(findings)
+    }
+
+    fn take(&mut self, file: &Rc<RunFile>, table: DeTable<'_>, findings: &mut Vec<Finding>) {
         for (section, value) in table {
-            let Value::Table(keys) = value else {
+            let (span, section) = (section.span(), section.into_inner());
+            if section == SCHEMA && value.get_ref().is_str() {
+                continue;
+            }
+            let DeValue::Table(keys) = value.into_inner() else {
                 let known = SECTIONS.join("], [");
-                return Err(origin.error(format!("`{section}` stands outside the sections [{known}]")));
+                let text = format!("`{section}` stands outside the sections [{known}]");
+                findings.push(file.finding(span, text));
+                continue;
             };
+            if !SECTIONS.contains(&&*section) {
+                let nearest = nearest(&section, SECTIONS.iter().map(|one| (*one).to_owned()));
+                let text = format!("there is no section [{section}]; the nearest is [{nearest}]");
+                findings.push(file.finding(span, text));
+                continue;
+            }
             for (name, value) in keys {
-                let name = find(&format!("{section}.{name}"), &SECTIONS).map_err(|text| origin.error(text))?;
-                self.0.insert(name, (value, origin.clone()));
+                let (key, span) = (name.span(), value.span());
+                let found = find(&format!("{section}.{}", name.get_ref()), &SECTIONS)
+                    .map_err(|text| file.finding(key.clone(), text))
+                    .and_then(|name| Ok((name, plain(value).map_err(|text| file.finding(span.clone(), text))?)));
+                match found {
+                    Ok((name, value)) => {
+                        let file = file.clone();
+                        let origin = Origin::File { file, key, value: span };
+                        self.values.insert(name, (value, origin));
+                    }
+                    Err(finding) => findings.push(finding),
+                }
             }
         }
-        Ok(())
     }
 
     /// Takes `KEY=VALUE` for a command that uses the given sections; VALUE in TOML's notation, or a bare text.
@@ -78,24 +183,25 @@ impl Settings {
         let name = find(name.trim(), sections).map_err(CliError::Usage)?;
         let parsed = match format!("value = {raw}").parse::<Table>() {
             Ok(mut table) if table.len() == 1 => table.remove("value"),
-            _ => None,
+            _ => raw.trim().parse().ok().map(Value::Float),
         };
         let value = parsed.unwrap_or_else(|| Value::String(raw.trim().to_owned()));
-        self.0.insert(name, (value, Origin::Set));
+        self.values.insert(name, (value, Origin::Set));
         Ok(())
     }
 
     /// Takes a flag, if it was given.
     pub fn flag(&mut self, name: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.0.insert(name, (value.into(), Origin::Flag));
+            self.values.insert(name, (value.into(), Origin::Flag));
         }
     }
 
     /// Takes what a model file records of its training where nothing else was said and where it applies.
     pub fn defaults(&mut self, training: &serde_json::Value) -> Result<(), CliError> {
+        let wrong = |text: String| Origin::Model.error(At::Value, text);
         let Some(recorded) = training.as_object() else {
-            return Err(Origin::Model.error(format!("`gfe.training` is {training}, not an object")));
+            return Err(wrong(format!("`gfe.training` is {training}, not an object")));
         };
         // The solver decides which of the others apply.
         let (solver, others): (Vec<_>, Vec<_>) = recorded.iter().partition(|(name, _)| *name == "solver");
@@ -108,13 +214,13 @@ impl Settings {
             let Some(known) = KEYS.iter().find(|key| key.name == full) else {
                 continue;
             };
-            let value = Value::try_from(value).map_err(|error| Origin::Model.error(format!("{name}: {error}")))?;
+            let value = Value::try_from(value).map_err(|error| wrong(format!("{name}: {error}")))?;
             // What was said to one solver is not meant for another that happens to know the key too.
             let meant = known
                 .only
                 .is_none_or(|(choice, _)| choice != "method.solver" || self.solver() == trained_by);
-            if !self.0.contains_key(known.name) && self.applies(known).is_none() && meant {
-                self.0.insert(known.name, (value, Origin::Model));
+            if !self.values.contains_key(known.name) && self.applies(known).is_none() && meant {
+                self.values.insert(known.name, (value, Origin::Model));
             }
         }
         Ok(())
@@ -122,41 +228,65 @@ impl Settings {
 
     /// The solver chosen so far.
     fn solver(&self) -> Option<String> {
-        let (value, _) = self.0.get("method.solver")?;
+        let (value, _) = self.values.get("method.solver")?;
         value.as_str().map(str::to_owned)
     }
 
-    /// Checks that every key has a use under the choices made; [`default_of`] says what they are where nobody chose.
+    /// Checks that every value is one that its key may have, and that every key has a use under the choices made;
+    /// [`default_of`] says what they are where nobody chose. What is wrong in a run file is told all at once.
     pub fn check(&self) -> Result<(), CliError> {
+        let mut findings = Vec::new();
         for key in KEYS {
-            let (Some((_, origin)), Some((choice, values, made))) = (self.0.get(key.name), self.applies(key)) else {
+            let Some((value, origin)) = self.values.get(key.name) else {
                 continue;
             };
-            let short = |name: &str| name.split_once('.').map_or(name, |(_, short)| short).to_owned();
-            let section = |name: &str| name.split_once('.').map_or("", |(section, _)| section).to_owned();
-            let usable = KEYS.iter().filter(|other| {
-                section(other.name) == section(key.name) && self.applies(other).is_none() && other.name != choice
-            });
-            let nearest = nearest(&short(key.name), usable.map(|other| short(other.name)));
-            let mut text = format!(
-                "`{}` does not apply to {} {made}, only to {}",
-                short(key.name),
-                short(choice),
-                values.join(", "),
-            );
-            // A key that merely shares some letters would lead astray.
-            if likeness(&short(key.name), &nearest) > 0.9 {
-                text += &format!("; the nearest that does is `{nearest}`");
+            let error = match (self.refused(key, value), self.useless(key)) {
+                (None, None) => continue,
+                (Some(text), _) => origin.error(At::Value, text),
+                (None, Some(text)) => origin.error(At::Key, text),
+            };
+            match error {
+                CliError::RunFile(more) => findings.extend(more),
+                other => return Err(other),
             }
-            return Err(origin.error(text));
         }
-        Ok(())
+        if findings.is_empty() {
+            return Ok(());
+        }
+        findings.sort_by_key(Finding::order);
+        Err(CliError::RunFile(findings))
+    }
+
+    /// Why a value cannot be that of a key.
+    fn refused(&self, key: &Key, value: &Value) -> Option<String> {
+        let wanted = key.kind.refusal(value)?;
+        Some(format!("`{}` is {value}: it {wanted}", key.name))
+    }
+
+    /// Why a key has no use under the choices made.
+    fn useless(&self, key: &Key) -> Option<String> {
+        let (choice, values, made) = self.applies(key)?;
+        let usable = KEYS
+            .iter()
+            .filter(|other| other.section() == key.section() && self.applies(other).is_none() && other.name != choice);
+        let nearest = nearest(key.short(), usable.map(|other| other.short().to_owned()));
+        let mut text = format!(
+            "`{}` does not apply to {} {made}, only to {}",
+            key.short(),
+            Key::named(choice).short(),
+            values.join(", "),
+        );
+        // A key that merely shares some letters would lead astray.
+        if likeness(key.short(), &nearest) > 0.9 {
+            text += &format!("; the nearest that does is `{nearest}`");
+        }
+        Some(text)
     }
 
     /// Why a key does not apply: the choice, the values that it asks for, the value made.
     fn applies(&self, key: &Key) -> Option<(&'static str, &'static [&'static str], String)> {
         let (choice, values) = key.only?;
-        let made = match self.0.get(choice) {
+        let made = match self.values.get(choice) {
             Some((Value::String(made), _)) => made.clone(),
             Some(_) => return None,
             None => default_of(choice).to_owned(),
@@ -166,27 +296,47 @@ impl Settings {
         (known && !values.contains(&made.as_str())).then_some((choice, values, made))
     }
 
+    /// An error about a key, with the place where it was set, if it was.
+    pub fn error(&self, name: &str, text: String) -> CliError {
+        match self.values.get(name) {
+            Some((_, origin)) => origin.error(At::Value, text),
+            None => CliError::Usage(text),
+        }
+    }
+
     /// Whether the value of a key is what a model file records.
     pub fn is_recorded(&self, name: &str) -> bool {
-        matches!(self.0.get(name), Some((_, Origin::Model)))
+        matches!(self.values.get(name), Some((_, Origin::Model)))
     }
 
     /// Takes back what a model file records of a key.
     pub fn forget_recorded(&mut self, name: &'static str) {
         if self.is_recorded(name) {
-            self.0.remove(name);
+            self.values.remove(name);
+        }
+    }
+
+    /// The value of a key, where there is one; fails where it is none that the key may have.
+    fn value(&self, name: &'static str) -> Result<Option<&Value>, CliError> {
+        let key = Key::named(name);
+        let Some((value, origin)) = self.values.get(key.name) else {
+            return Ok(None);
+        };
+        match self.refused(key, value) {
+            None => Ok(Some(value)),
+            Some(text) => Err(origin.error(At::Value, text)),
         }
     }
 
     /// The value of a key, where there is one.
     pub fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, CliError> {
-        let Some((value, origin)) = self.0.get(name) else {
+        let Some(value) = self.value(name)? else {
             return Ok(None);
         };
         let found = value.clone().try_into();
         found
             .map(Some)
-            .map_err(|error: toml::de::Error| origin.error(format!("`{name}` is {value}: {}", error.message())))
+            .map_err(|error: toml::de::Error| self.error(name, format!("`{name}` is {value}: {}", error.message())))
     }
 
     /// The value of a key that has to be there.
@@ -195,71 +345,84 @@ impl Settings {
             .ok_or_else(|| CliError::Usage(format!("`{name}` is missing: {how}")))
     }
 
-    /// A number of which `good` holds, in words `range`; the texts `inf` and `-inf` are numbers too.
-    pub fn number(
-        &self,
-        name: &'static str,
-        default: f64,
-        (good, range): (fn(f64) -> bool, &str),
-    ) -> Result<f64, CliError> {
-        let Some((value, origin)) = self.0.get(name) else {
-            return Ok(default);
-        };
-        let found = match value {
-            Value::String(text) => text.parse().ok(),
-            Value::Integer(number) => Some(*number as f64),
-            Value::Float(number) => Some(*number),
-            _ => None,
-        };
-        found
-            .filter(|number| good(*number))
-            .ok_or_else(|| origin.error(format!("`{name}` is {value}: it must be {range}")))
+    /// A number; the text `inf` is one too. A `default` of NaN stands for none.
+    pub fn number(&self, name: &'static str, default: f64) -> Result<f64, CliError> {
+        let found = self.value(name)?.and_then(number_of);
+        if found.is_none() && !default.is_nan() {
+            self.taken.borrow_mut().insert(name, Value::Float(default));
+        }
+        Ok(found.unwrap_or(default))
     }
 
-    /// A whole number from `least` to `most`.
-    pub fn count(&self, name: &'static str, default: u64, (least, most): (u64, u64)) -> Result<u64, CliError> {
-        let Some((value, origin)) = self.0.get(name) else {
-            return Ok(default);
-        };
-        let found = value.as_integer().and_then(|number| u64::try_from(number).ok());
-        let wrong = || {
-            origin.error(format!(
-                "`{name}` is {value}: it must be a whole number from {least} to {most}"
-            ))
-        };
-        found.filter(|number| (least..=most).contains(number)).ok_or_else(wrong)
+    /// A whole number.
+    pub fn count(&self, name: &'static str, default: u64) -> Result<u64, CliError> {
+        let found = self.value(name)?.and_then(Value::as_integer);
+        if found.is_none() {
+            let taken = i64::try_from(default).unwrap_or(i64::MAX);
+            self.taken.borrow_mut().insert(name, Value::Integer(taken));
+        }
+        Ok(found.and_then(|found| u64::try_from(found).ok()).unwrap_or(default))
     }
 
-    /// One of `choices`, by name.
-    pub fn choice(&self, name: &'static str, choices: &[&'static str]) -> Result<Option<&'static str>, CliError> {
-        let Some((value, origin)) = self.0.get(name) else {
-            return Ok(None);
-        };
-        let found = choices.iter().find(|choice| value.as_str() == Some(choice));
-        found.copied().map(Some).ok_or_else(|| {
-            let (all, text) = (choices.join(", "), value.as_str().unwrap_or_default());
-            let nearest = nearest(text, choices.iter().map(|choice| (*choice).to_owned()));
-            let mut told = format!("`{name}` is {value}: it must be one of {all}");
-            // A choice that merely shares some letters would lead astray.
-            if likeness(text, &nearest) > 0.55 {
-                told += &format!("; the nearest is {nearest}");
-            }
-            origin.error(told)
-        })
+    /// A whole number, where there is one.
+    pub fn optional_count(&self, name: &'static str) -> Result<Option<u64>, CliError> {
+        let found = self.value(name)?.and_then(Value::as_integer);
+        Ok(found.and_then(|found| u64::try_from(found).ok()))
+    }
+
+    /// The choice made, by name.
+    pub fn choice(&self, name: &'static str) -> Result<Option<&'static str>, CliError> {
+        let text = self.value(name)?.and_then(Value::as_str);
+        let choices = choices_of(name).unwrap_or_default();
+        Ok(text.and_then(|text| choices.iter().find(|choice| **choice == text).copied()))
     }
 
     /// The keys of a section as they stand.
     pub fn section(&self, section: &str) -> Table {
-        let keys = self.0.iter().filter_map(|(name, (value, _))| {
+        let keys = self.values.iter().filter_map(|(name, (value, _))| {
             let (of, short) = name.split_once('.')?;
             (of == section).then(|| (short.to_owned(), value.clone()))
         });
         keys.collect()
     }
+
+    /// Every key of these sections that applies, as it was used: what was set, else what was taken for it, else the default of
+    /// the table.
+    pub fn resolved(&self, sections: &[&str]) -> Vec<Resolved> {
+        let used = KEYS
+            .iter()
+            .filter(|key| sections.contains(&key.section()) && self.applies(key).is_none());
+        used.map(|key| match self.values.get(key.name) {
+            Some((value, origin)) => Resolved {
+                key,
+                value: Some(value.clone()),
+                origin: origin.told(),
+            },
+            None => Resolved {
+                key,
+                value: self
+                    .taken
+                    .borrow()
+                    .get(key.name)
+                    .cloned()
+                    .or_else(|| key.default_value()),
+                origin: "default".into(),
+            },
+        })
+        .collect()
+    }
+}
+
+/// A value without its places.
+fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+    Value::deserialize(value.into_deserializer()).map_err(|error| error.message().to_owned())
 }
 
 /// Sections of a run file.
-const SECTIONS: [&str; 5] = ["method", "encode", "decoder", "data", "train"];
+pub const SECTIONS: [&str; 5] = ["method", "encode", "decoder", "data", "train"];
+
+/// By which a run file names its schema, for editors; the program has its own.
+pub const SCHEMA: &str = "$schema";
 
 /// The key called `text`, with or without its section, in these sections; else a sentence that names the nearest.
 fn find(text: &str, sections: &[&str]) -> Result<&'static str, String> {
@@ -349,16 +512,50 @@ mod tests {
     #[test]
     fn values_are_toml_or_bare_text_and_later_ones_win() {
         let settings = with(&["gtol=1e-3", "gtol=1e-6", "solver=rk4", "t_end=inf"]);
-        let positive: (fn(f64) -> bool, &str) = (|number| number > 0.0, "positive");
-        assert_eq!(settings.number("method.gtol", 0.0, positive).expect("a number"), 1e-6);
-        assert_eq!(
-            settings.number("method.t_end", 0.0, positive).expect("a number"),
-            f64::INFINITY
-        );
+        assert_eq!(settings.number("method.gtol", 0.0).expect("a number"), 1e-6);
+        assert_eq!(settings.number("method.t_end", 0.0).expect("a number"), f64::INFINITY);
         assert_eq!(
             settings.get::<String>("method.solver").expect("a text").as_deref(),
             Some("rk4")
         );
+    }
+
+    #[test]
+    fn the_defaults_of_the_table_are_those_that_the_program_takes() {
+        let config = serde_json::json!({"latent": 1, "layers": [1], "activation": "identity", "output": "values"});
+        let able = crate::model::dense(config).expect("a decoder");
+        let mut compared = std::collections::BTreeSet::new();
+        let mut compare = |settings: &Settings| {
+            for (name, taken) in settings.taken.borrow().iter() {
+                let told = Key::named(name).default_value();
+                if let Some(told) = told {
+                    assert_eq!(number_of(&told), number_of(taken), "{name}");
+                    compared.insert(*name);
+                }
+            }
+        };
+        for solver in choices_of("method.solver").expect("a choice") {
+            for grid in ["uniform", "logarithmic"] {
+                let settings = with(&[&format!("solver={solver}"), &format!("grid={grid}")]);
+                crate::method::Method::new(&settings, &able, gfe_model::LossKind::Mse).expect("the defaults are good");
+                compare(&settings);
+            }
+        }
+        for [optimizer, schedule, gradient] in [
+            ["rmsprop", "cosine", "adjoint"],
+            ["adam", "step", "implicit"],
+            ["adamw", "exponential", "approximate"],
+        ] {
+            let settings = with(&[
+                &format!("optimizer={optimizer}"),
+                &format!("schedule={schedule}"),
+                &format!("gradient={gradient}"),
+            ]);
+            // There is no decoder to train; the section was read by then.
+            assert!(crate::train::check(&settings, &able).is_err());
+            compare(&settings);
+        }
+        assert!(compared.len() > 25, "{compared:?}");
     }
 
     #[test]

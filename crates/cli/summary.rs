@@ -1,5 +1,6 @@
 //! What is told at the end of an encoding.
 
+use crate::logs::say;
 use gfe_io::EncodedRow;
 use gfe_ode::{Status, Work};
 use serde_json::{Map, Value, json};
@@ -169,46 +170,46 @@ impl Summary {
 
     /// The same for people, on stderr.
     pub fn print(&self, elapsed: Duration) {
-        eprintln!("{} samples", self.rows);
+        say!("{} samples", self.rows);
         for (status, count) in Status::ALL.iter().zip(self.by_status).filter(|(_, count)| *count > 0) {
-            eprintln!("  {count} {}: {}", status.name(), status.advice());
+            say!("  {count} {}: {}", status.name(), status.advice());
         }
         for (row, message) in self.messages.iter().take(SHOWN) {
-            eprintln!("  row {row}: {message}");
+            say!("  row {row}: {message}");
         }
         if self.spoken > SHOWN {
-            eprintln!(
+            say!(
                 "  ... and {} more, under /entry/process/messages of the output",
                 self.spoken - SHOWN
             );
         }
         let (rows, succeeded) = (self.rows as f64, self.succeeded as f64);
         if self.succeeded > 0 {
-            eprintln!(
+            say!(
                 "loss: mean {}, worst {}",
                 digits(self.loss / succeeded),
                 digits(self.worst_loss)
             );
-            eprintln!(
+            say!(
                 "gradient norm: mean {:.1e}, worst {:.1e}",
                 self.grad_norm / succeeded,
                 self.worst_grad_norm
             );
         }
         if self.risen > 0 {
-            eprintln!(
+            say!(
                 "{} rows end with a larger loss than they started with: their steps are too long, raise `steps` or take another solver",
                 self.risen
             );
         }
         if self.forced > 0 {
-            eprintln!(
+            say!(
                 "{} steps were forced although none passed the test: see `forced` in the output",
                 self.forced
             );
         }
         if self.rows > 0 {
-            eprintln!(
+            say!(
                 "per sample: {:.1} evaluations, {:.0} forward passes' worth of work; {} samples per second",
                 self.evaluations as f64 / rows,
                 self.units as f64 / rows,

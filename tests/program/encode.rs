@@ -45,9 +45,12 @@ fn the_whole_layout_is_read_by_xarray_h5py_and_netcdf() {
 fn the_same_command_gives_the_same_bytes_and_json_tells_what_the_file_holds() {
     let folder = Folder::default();
     let (one, two) = (folder.path("one.h5"), folder.path("two.h5"));
-    let told = encode(&one, &["--rows", "0..40", "--reconstruction", "--json"]);
+    let told = encode(
+        &one,
+        &["--rows", "0..40", "--reconstruction", "--reproducible", "--json"],
+    );
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    encode(&two, &["--rows", "0..40", "--reconstruction"]);
+    encode(&two, &["--rows", "0..40", "--reconstruction", "--reproducible"]);
     assert!(std::fs::read(&one).expect("it was written") == std::fs::read(&two).expect("it was written"));
     let told: serde_json::Value = serde_json::from_str(&told).expect("one object");
     assert_eq!(

@@ -1,7 +1,9 @@
 //! The program as its users run it: real files, real processes, read back by other people's software.
 
 mod bad_input;
+mod config;
 mod encode;
+mod logs;
 mod missing;
 mod plot_training;
 mod plugins;
@@ -13,6 +15,7 @@ mod study;
 mod support;
 mod tools;
 mod train;
+mod verify;
 
 pub use support::{Folder, fails, gfe, python, read, root, text, works};
 mod uncertainty;

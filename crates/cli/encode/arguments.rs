@@ -98,6 +98,10 @@ pub struct Arguments {
     /// Overwrite the output file, and drop parts of other outputs in OUTPUT.parts.
     #[arg(long)]
     pub(super) force: bool,
+    /// Tell what would be done, by every setting and where it comes from, what it would take, and how long, by a few samples;
+    /// write nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Loss mse: what the errors of the values are taken for in --uncertainty and chi2. `estimate`: what the decoder left unexplained of
     /// the validation samples of its training, from the model file. The codes are the same.
     #[arg(long, value_name = "estimate")]

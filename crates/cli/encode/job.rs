@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use crate::error::CliError;
 use crate::input::Input;
 use crate::known::{Asked, Known};
+use crate::logs::say;
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
@@ -37,6 +38,7 @@ pub(super) struct Job {
     pub(super) trace_at: Vec<f64>,
     pub(super) keep: Vec<Coordinate>,
     pub(super) fail_above: f64,
+    pub(super) settings: Settings,
     /// Which share of the rows is encoded: i of n, from 1.
     pub(super) share: Option<(usize, usize)>,
     pub(super) shard_rows: Option<usize>,
@@ -80,7 +82,7 @@ impl Job {
         let decoder = model.architecture.decoder();
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
         let known = known.under(method.loss())?;
-        let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
+        let starts = settings.count("encode.starts", 1)? as usize;
         let starts_from = starts_from(&settings, &model, warm_start.is_some())?;
         // Who says where to start is not overruled by guesses.
         let guesses = decoder.guess().is_some()
@@ -95,18 +97,12 @@ impl Job {
             .flat_map(|noise| &noise.sigma)
             .filter(|sigma| sigma.is_nan());
         if let unknown @ 1.. = unknown.count() {
-            eprintln!(
+            say!(
                 "of {unknown} of {values} values the error is not known: rows in which one of them counts get no error bars"
             );
         }
         let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma(), noise.is_some()))?;
-        let trace = settings.get("encode.trace")?.unwrap_or(false);
-        let trace_at = trace_at(&settings, &method)?;
-        if trace && !trace_at.is_empty() {
-            let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
-            return Err(CliError::Usage(text.into()));
-        }
-        let fraction: (fn(f64) -> bool, &str) = (|number| (0.0..=1.0).contains(&number), "between 0 and 1");
+        let (trace, trace_at) = traces(&settings, &method)?;
         let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
@@ -125,17 +121,15 @@ impl Job {
                 .iter()
                 .map(|name| input.coordinate(name))
                 .collect::<Result<_, _>>()?,
-            fail_above: settings.number("encode.fail_above", 0.05, fraction)?,
+            fail_above: settings.number("encode.fail_above", 0.05)?,
             share: share(&settings)?,
-            shard_rows: match settings.count("encode.shard_rows", 0, (0, 1 << 40))? {
-                0 => None,
-                rows => Some(rows as usize),
-            },
+            shard_rows: settings.optional_count("encode.shard_rows")?.map(|rows| rows as usize),
             reproducible: settings.get("encode.reproducible")?.unwrap_or(false),
             model,
             method,
             input,
             output,
+            settings,
         };
         let inputs: Vec<&Path> = job.files().chain(path.as_deref()).collect();
         // Whether it may be replaced depends on what it is.
@@ -194,9 +188,10 @@ fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
         .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     match parsed {
         Some((i, n)) if 1 <= i && i <= n && n <= 1_000_000 => Ok(Some((i, n))),
-        _ => Err(CliError::Usage(format!(
-            "`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"
-        ))),
+        _ => Err(settings.error(
+            "encode.shard",
+            format!("`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"),
+        )),
     }
 }
 
@@ -217,34 +212,38 @@ fn starts_from(settings: &Settings, model: &Model, warm: bool) -> Result<Option<
     StartsFrom::read(&path, model.shape(), &model.params).map(Some)
 }
 
-/// Times at which states are asked for: ascending, within the horizon.
-fn trace_at(settings: &Settings, method: &Method) -> Result<Vec<f64>, CliError> {
+/// Whether every step is written, and the times at which states are asked for: ascending, within the horizon.
+pub fn traces(settings: &Settings, method: &Method) -> Result<(bool, Vec<f64>), CliError> {
+    let trace = settings.get("encode.trace")?.unwrap_or(false);
     let times: Vec<f64> = settings.get("encode.trace_at")?.unwrap_or_default();
+    let wrong = |text: String| Err(settings.error("encode.trace_at", text));
     if !times.is_empty() && method.anchors() {
         let text = "`trace_at` asks for times on the way, and ptc has none: its steps lead to the end alone; take another solver";
-        return Err(CliError::Usage(text.into()));
+        return wrong(text.into());
     }
     let ascending = times.windows(2).all(|pair| pair[0] < pair[1]);
     if !ascending || times.iter().any(|t| !(0.0..=method.t_end()).contains(t)) {
-        let text = format!(
+        return wrong(format!(
             "`trace_at` is {times:?}: times must ascend and lie between 0 and t_end, {}",
             method.t_end()
-        );
-        return Err(CliError::Usage(text));
+        ));
     }
-    Ok(times)
+    if trace && !times.is_empty() {
+        let text = "`trace` and `trace_at` are both set: either every step is written, or the states at some times; leave one out";
+        return wrong(text.into());
+    }
+    Ok((trace, times))
 }
 
 /// The factor of every input value, where one was named.
 pub fn scale(settings: &Settings) -> Result<Option<f64>, CliError> {
-    let good: (fn(f64) -> bool, &str) = (|number| number.is_finite() && number != 0.0, "finite and not 0");
-    let scale = settings.number("method.scale", f64::NAN, good)?;
+    let scale = settings.number("method.scale", f64::NAN)?;
     Ok(scale.is_finite().then_some(scale))
 }
 
 /// Whether the errors of the values are those that the model file holds.
 fn noise(settings: &Settings, (loss, errors): (LossKind, bool)) -> Result<bool, CliError> {
-    if settings.choice("encode.noise", &["estimate"])?.is_none() {
+    if settings.choice("encode.noise")?.is_none() {
         return Ok(false);
     }
     let why = if errors {

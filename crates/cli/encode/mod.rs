@@ -1,14 +1,17 @@
 //! `gfe encode`: commits part after part in OUT.parts, and merges them into OUT; see [`gfe_io::Parts`].
 
 mod arguments;
+mod dry_run;
 mod job;
 mod rows;
 mod work;
 
 pub use arguments::Arguments;
-pub use job::{scale, text_of};
+pub use job::{scale, text_of, traces};
+pub use work::block_rows;
 
 use crate::error::CliError;
+use crate::logs::say;
 use crate::output;
 use crate::parts::{is_output, merge};
 use crate::signals::Signals;
@@ -23,6 +26,9 @@ use std::time::Instant;
 /// Runs the command; the exit code is 1 where too many rows failed.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let mut job = Job::new(arguments)?;
+    if arguments.dry_run {
+        return dry_run::run(job, arguments.json);
+    }
     let start = Instant::now();
     let layout = job.layout();
     let skeleton = EncodedWriter::skeleton(&job.output, &layout)?;
@@ -54,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         }
     };
     if signals.came().load(Ordering::Relaxed) && summary.rows() < own.len() {
-        eprintln!(
+        say!(
             "stopped after {} of {} samples; {} keeps them: the same command goes on",
             summary.rows(),
             own.len(),
@@ -91,7 +97,7 @@ fn finished(job: &Job, manifest: &Manifest, arguments: &Arguments) -> Result<Opt
         if interrupted {
             Parts::open(&job.output)?.remove()?;
         }
-        eprintln!("{}: done already", job.output.display());
+        say!("{}: done already", job.output.display());
         return Ok(Some(ExitCode::SUCCESS));
     }
     if arguments.force {
@@ -118,23 +124,23 @@ fn tell(parts: &Parts, own: &Range<usize>) -> usize {
     let missing: usize = parts.missing(own.clone()).iter().map(ExactSizeIterator::len).sum();
     let (before, own) = (own.len() - missing, own.len());
     if parts.lacks_locks() {
-        eprintln!(
+        say!(
             "{}: this file system has no locks, so nothing keeps a second run away",
             folder.display()
         );
     }
     if parts.damaged() > 0 {
-        eprintln!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
+        say!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
     }
     if parts.dropped() > 0 {
-        eprintln!(
+        say!(
             "{}: {} parts of another output are dropped",
             folder.display(),
             parts.dropped()
         );
     }
     if before > 0 {
-        eprintln!("{}: going on after {before} of {own} samples", folder.display());
+        say!("{}: going on after {before} of {own} samples", folder.display());
     }
     before
 }

@@ -4,7 +4,10 @@ use super::job::Job;
 use crate::method::hessian_name;
 use faer::Mat;
 use gfe_encode::{Begin, Encoded, Record};
-use gfe_io::{Coordinate, EncodedLayout, EncodedRow, Manifest, NamedLatent, TracePoint, params_sha256};
+use gfe_io::{
+    Attributes, Coordinate, EncodedLayout, EncodedRow, InputAttributes, Manifest, NamedLatent, TracePoint, now,
+    params_sha256,
+};
 use gfe_model::Latent;
 use gfe_ode::Status;
 use serde_json::{Map, Value, json};
@@ -42,11 +45,21 @@ impl Job {
                 .iter()
                 .map(|status| (*status as i8, status.name().to_owned()))
                 .collect(),
+            described: self.attributes(),
             attributes: vec![(
                 "title".into(),
                 format!("Gradient-flow encoding of {}", self.input.title()),
             )],
         }
+    }
+
+    /// What the input says of itself, as far as it holds for what is written: units only of values that no factor has changed.
+    fn attributes(&self) -> InputAttributes {
+        let mut described = self.input.attributes();
+        if self.input.scale() != 1.0 {
+            described.data = Attributes::default();
+        }
+        described
     }
 
     /// What decides on every value of the output: settings, data, decoder.
@@ -89,6 +102,9 @@ impl Job {
         let architecture = &self.model.architecture;
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
+        if let Some((path, sha256)) = &self.model.file {
+            decoder["model"] = json!({"path": path, "sha256": sha256});
+        }
         if let Some(noise) = &self.noise {
             decoder["noise"] = json!({"samples": noise.samples, "sha256": params_sha256(&noise.sigma)});
         }
@@ -113,6 +129,7 @@ impl Job {
     pub(super) fn environment(&self) -> Value {
         let mut told = json!({"gfe": env!("CARGO_PKG_VERSION"), "hdf5": gfe_io::hdf5_version()});
         if !self.reproducible {
+            told["date"] = json!(now());
             told["threads"] = json!(self.method.threads());
             told["lanes"] = json!(self.method.lanes());
         }

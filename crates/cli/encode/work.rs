@@ -29,6 +29,11 @@ const PART_TIME: Duration = Duration::from_secs(60);
 /// Rows of a part with traces, whose length nobody knows before.
 const TRACED_ROWS: usize = 4096;
 
+/// Rows of a block of samples of `values` values.
+pub fn block_rows(values: usize, lanes: usize) -> usize {
+    (BLOCK_BYTES / (8 * values)).clamp(lanes, 4096.max(lanes))
+}
+
 /// Hashes of rows that were read and are not written yet: the first row, and a hash for each from there on.
 type Hashes = RefCell<VecDeque<(usize, Vec<[u8; 32]>)>>;
 
@@ -104,7 +109,7 @@ impl Job {
         };
         // With more lanes the first worker would take the few rows there are, and the others none.
         encoding.lanes = method.lanes().min(left.div_ceil(method.threads())).max(1);
-        let size = (BLOCK_BYTES / (8 * shape.data)).clamp(method.lanes(), 4096.max(method.lanes()));
+        let size = block_rows(shape.data, method.lanes());
         let mut blocks = cuts
             .iter()
             .flat_map(|cut| cut.clone().step_by(size).map(|first| first..cut.end.min(first + size)));
@@ -266,6 +271,10 @@ impl Sink<'_> {
                 .collect();
             for (row, record) in rows.iter().zip(&done.encoded.records) {
                 self.summary.add(row);
+                if !record.status.is_success() {
+                    let reason = record.message.as_deref().unwrap_or(record.status.advice());
+                    tracing::info!(row = row.sample, status = record.status.name(), reason, "sample failed");
+                }
                 if let Some(message) = &record.message {
                     self.summary.note(row.sample as usize, message);
                     messages.insert(row.sample.to_string(), json!(message));

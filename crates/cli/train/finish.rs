@@ -7,6 +7,7 @@ use super::{Job, Sets};
 use crate::encode::scale;
 use crate::encoder_network::EncoderNetwork;
 use crate::error::CliError;
+use crate::logs::say;
 use crate::model::{LEARNED_Z0, noise_tensor, tensors};
 use crate::output;
 use crate::samples::Set;
@@ -94,7 +95,7 @@ impl Job {
             .last("converged")
             .filter(|found| by_flow && *found + bad < 0.9);
         if let Some(found) = found {
-            eprintln!(
+            say!(
                 "only {:.1}% of the codes of the last epoch were found (converged, or at t_end): the decoder is trained on the others \
                  too; raise max_steps, or take an activation without kinks",
                 100.0 * found
@@ -110,7 +111,7 @@ impl Job {
                 "history": (self.plan.kind != Kind::Pca).then_some(&self.files.history)});
             output::say(&told.to_string())?;
         } else {
-            eprintln!("{}: {rate:.0} images per second", self.files.model.display());
+            say!("{}: {rate:.0} images per second", self.files.model.display());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -161,7 +162,7 @@ impl Job {
         let encoded = match encode(&encoding, &done.params, samples) {
             Ok(encoded) => encoded,
             Err(error) => {
-                eprintln!("no linear regression for --warm-start: {error}");
+                say!("no linear regression for --warm-start: {error}");
                 return Ok(Vec::new());
             }
         };
@@ -174,7 +175,7 @@ impl Job {
         };
         let fitted = WarmStart::fit(data, columns(encoded.z.as_ref()).as_ref());
         if fitted.is_none() {
-            eprintln!("the codes allow no linear regression: the model file has none for --warm-start");
+            say!("the codes allow no linear regression: the model file has none for --warm-start");
         }
         Ok(fitted.iter().flat_map(tensors).collect())
     }

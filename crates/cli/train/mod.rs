@@ -14,8 +14,9 @@ use crate::error::CliError;
 use crate::flags::MethodFlags;
 use crate::input::Input;
 use crate::known::{Asked, Known};
+use crate::logs::say;
 use crate::method::Method;
-use crate::model::Architecture;
+use crate::model::{Architecture, PluginChoice};
 use crate::samples::{Set, Source, held_out};
 use crate::settings::Settings;
 use clap::Args;
@@ -26,7 +27,7 @@ use gfe_encode::train::{Event, Learning, Linear, Trainer, Training, Validation};
 use gfe_encode::{Encoding, HeldOut};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
-use gfe_model::{LossKind, Targets};
+use gfe_model::{Decoder, LossKind, Targets};
 use history::Rows;
 use plan::{Kind, Plan};
 use serde_json::{Map, Value, json};
@@ -95,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         let bad = set.bad(job.method.loss().loss());
         if let Some(first) = bad.first() {
             let (count, row) = (bad.len(), set.rows[*first]);
-            eprintln!(
+            say!(
                 "{count} of {} rows are bad_input (not finite, or outside the loss's range), the first is row {row}: they are left out",
                 set.len()
             );
@@ -113,6 +114,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         },
     };
     job.finish(&sets, &identity, done, arguments.json)
+}
+
+/// Checks settings that are right one by one together, without a file; `able` stands for the decoder of a plugin, which is not
+/// loaded.
+pub fn check(settings: &Settings, able: &Dense) -> Result<(), CliError> {
+    let plan = Plan::new(settings)?;
+    if PluginChoice::new(settings)?.is_made() {
+        return Method::new(settings, able, able.output().loss()).map(|_| ());
+    }
+    let architecture = decoder::architecture(settings, plan.kind)?;
+    let decoder = architecture.decoder();
+    Method::new(settings, decoder, decoder.output().loss()).map(|_| ())
 }
 
 /// Training and validation samples.
@@ -232,7 +245,7 @@ impl Job {
         let settings = json!(self.settings.section("train"));
         told.extend(checkpoint::differences(&record["train"]["settings"], &settings));
         if told.is_empty() {
-            eprintln!("{} is trained already", self.files.model.display());
+            say!("{} is trained already", self.files.model.display());
             return Ok(ExitCode::SUCCESS);
         }
         told.sort_unstable();

@@ -4,6 +4,7 @@ use super::checkpoint;
 use super::files::{Files, remove_checkpoint, title};
 use super::history::Rows;
 use crate::error::CliError;
+use crate::logs::{self, say};
 use crate::progress;
 use crate::signals::Signals;
 use gfe_encode::train::{Record, TrainError, Trainer};
@@ -87,7 +88,23 @@ impl<'a> Watch<'a> {
     /// A record was made.
     pub fn record(&mut self, record: &Record) {
         self.rows.push(record, self.seconds());
-        self.say(&told(record, self.seconds()));
+        if logs::shows_info() {
+            let training = &record.training;
+            let validation = record.validation.as_ref();
+            tracing::info!(
+                epoch = record.epoch,
+                seen = record.seen,
+                loss = training.loss(),
+                converged = training.success(),
+                units = training.units_per_sample(),
+                validation_loss = validation.map(|held| held.codes.loss()),
+                held_out_loss = validation.and_then(|held| Some(held.held_out.as_ref()?.unseen())),
+                seconds = self.seconds(),
+                "epoch"
+            );
+        } else {
+            self.say(&told(record, self.seconds()));
+        }
         if self.told.elapsed() >= HISTORY_PAUSE {
             // The checkpoint holds it too, and the training goes on without.
             if let Err(error) = self.write_history() {
@@ -107,6 +124,7 @@ impl<'a> Watch<'a> {
         let (path, seconds) = (&self.files.checkpoint, self.seconds());
         checkpoint::write(path, trainer.state(), &self.rows, seconds, self.identity)?;
         self.saved = Instant::now();
+        tracing::info!(path = %path.display(), seen = trainer.state().position.seen, "checkpoint");
         Ok(())
     }
 
@@ -116,7 +134,7 @@ impl<'a> Watch<'a> {
         self.checkpoint(trainer)?;
         self.write_history()?;
         let path = self.files.checkpoint.display();
-        eprintln!(
+        say!(
             "stopped after {} images; {path} is kept: the same command with --resume goes on",
             trainer.state().position.seen
         );
@@ -128,22 +146,23 @@ impl<'a> Watch<'a> {
     pub fn fail(mut self, trainer: &Trainer<'_>, rows: &[usize], mut error: TrainError) -> CliError {
         if let TrainError::Diverged { samples, .. } = &mut error {
             samples.iter_mut().for_each(|sample| *sample = rows[*sample]);
+            tracing::info!(rows = ?samples, seen = trainer.state().position.seen, "training diverged");
         }
         self.bar.abandon();
         let path = self.files.checkpoint.display();
         if !trainer.state().first.is_finite() {
             // Nothing was trained yet: there is nothing to go on from.
             if let Err(other) = remove_checkpoint(&self.files.checkpoint) {
-                eprintln!("{other}");
+                say!("{other}");
             }
         } else if matches!(error, TrainError::Diverged { .. }) {
-            eprintln!(
+            say!(
                 "{path}: the last checkpoint is kept; --resume goes on from it, with another learning_rate or clip_norm"
             );
         } else {
             match self.checkpoint(trainer).and_then(|()| self.write_history()) {
-                Ok(()) => eprintln!("{path}: the state before is kept; --resume goes on from it"),
-                Err(other) => eprintln!("the state before cannot be kept: {other}"),
+                Ok(()) => say!("{path}: the state before is kept; --resume goes on from it"),
+                Err(other) => say!("the state before cannot be kept: {other}"),
             }
         }
         CliError::Train(error)
@@ -157,7 +176,7 @@ impl<'a> Watch<'a> {
 
     fn say(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            logs::tell(text);
         } else {
             self.bar.println(text);
         }

@@ -11,6 +11,7 @@ pub mod training_guide {}
 #[doc = include_str!("../UNCERTAINTY.md")]
 pub mod trust_guide {}
 
+mod at_codes;
 mod batch;
 mod data;
 mod encoder;
@@ -32,6 +33,7 @@ pub mod train;
 mod uncertainty;
 mod warm_start;
 
+pub use at_codes::{AtCode, at_codes};
 pub use data::Data;
 pub use encoder::{
     Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_blocks_until,

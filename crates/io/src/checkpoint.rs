@@ -24,6 +24,8 @@ use crate::{InputPath, IoError, StoredTensor, access, atomic, guard, output, tex
 
 /// Version of the format.
 const VERSION: u32 = 1;
+/// How a checkpoint begins.
+const MARK: &[u8; 15] = b"gfe checkpoint ";
 /// The least that HDF5 allows for a user block.
 const BLOCK: usize = 512;
 
@@ -37,6 +39,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Whether `path` begins as such a file does.
+    pub fn is_one(path: &Path) -> bool {
+        let mut start = [0; MARK.len()];
+        File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *MARK)
+    }
+
     /// Writes the file, replacing one at `path` as a whole; the same content gives the same bytes.
     ///
     /// Fails where a tensor's values do not fill its shape or have more than 8 axes, and where the file cannot be created

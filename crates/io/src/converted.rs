@@ -6,10 +6,10 @@ use gfe_model::{Axis, Cols, Element};
 use hdf5::{Dataset, H5Type};
 use ndarray::Array1;
 
-use crate::IoError;
 use crate::encoded::{empty, lay_out_entry, lay_out_values, root, write_notes};
 use crate::output::Output;
 use crate::scales::{self, Attachments};
+use crate::{InputAttributes, IoError};
 
 /// A file of data being written; nothing appears at its path before [`DataWriter::finish`].
 pub struct DataWriter {
@@ -22,12 +22,13 @@ pub struct DataWriter {
 }
 
 impl DataWriter {
-    /// Starts a file whose dataset `data` has this many samples, axes and type of values.
+    /// Starts a file whose dataset `data` has this many samples, axes and type of values, and the attributes of where it comes
+    /// from.
     ///
     /// Fails where it cannot be created or has no room.
     pub fn create(
         path: &Path,
-        (samples, axes): (usize, &[Axis]),
+        (samples, axes, described): (usize, &[Axis], &InputAttributes),
         element: Element,
         title: &str,
     ) -> Result<DataWriter, IoError> {
@@ -43,12 +44,13 @@ impl DataWriter {
             root(file, &[("title".to_owned(), title.to_owned())])?;
             let mut attachments = Attachments::default();
             scales::mark(&empty::<i64>(file, "sample", &[samples])?, "sample")?;
-            let extent = (samples, axes);
+            let extent = (samples, axes, &described.axes[..]);
             match element {
                 Element::F64 => lay_out_values::<f64>(file, ("data", title), extent, &mut attachments),
                 Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments),
                 Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments),
             }?;
+            described.data.write(&*file.dataset("data")?)?;
             attachments.finish(file)?;
             lay_out_entry(file, &[("data_plot", "data", &["sample"])], false)
         })?;

@@ -10,7 +10,7 @@ use crate::chunks::Rows;
 use crate::input::{dataset_of, refuse_foreign_storage};
 use crate::native::{Class, class_of};
 use crate::output::Output;
-use crate::{InputPath, IoError};
+use crate::{Attributes, InputPath, IoError};
 
 /// Longest text of fixed length that is read.
 const TEXT: usize = 256;
@@ -173,18 +173,18 @@ impl Coordinate {
         }
     }
 
-    /// Creates the dataset of `samples` values that will hold it.
+    /// Creates the dataset of `samples` values that will hold it, with its attributes.
     pub(crate) fn lay_out(&self, file: &File, samples: usize) -> hdf5::Result<()> {
         let builder = file.new_dataset_builder();
         let builder = match self.kind {
             Kind::Signed | Kind::Unsigned | Kind::Float => builder.empty_as(self.dataset.dtype()?.to_descriptor()?),
             _ => builder.empty::<VarLenUnicode>(),
         };
-        builder
+        let made = builder
             .with_dcpl(|creation| creation.obj_track_times(false))
             .shape(vec![samples])
             .create(self.name.as_str())?;
-        Ok(())
+        Attributes::of(&self.dataset).write(&made)
     }
 
     /// Copies the values of the input's `rows` to the output from row `start` on.

@@ -28,7 +28,7 @@ impl DecodedWriter {
             root(file, &[("title".to_owned(), title.to_owned())])?;
             let mut attachments = Attachments::default();
             scales::mark(&empty::<i64>(file, "sample", &[samples])?, "sample")?;
-            lay_out_reconstruction(file, (samples, axes), &mut attachments)?;
+            lay_out_reconstruction(file, (samples, axes, &[]), &mut attachments)?;
             attachments.finish(file)?;
             lay_out_entry(file, &[], true)
         })?;

@@ -1,11 +1,26 @@
 //! Hashes of data and weights, so that a result can be told from another.
 
+use std::path::Path;
+
+use crate::IoError;
 use gfe_model::Cols;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of the weights as little-endian f64, in lower-case hexadecimal.
 pub fn params_sha256(params: &[f64]) -> String {
     hexadecimal(&of_values(params.iter()))
+}
+
+/// SHA-256 of the bytes of the file `path`, in lower-case hexadecimal; fails where it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String, IoError> {
+    let failed = |source| IoError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).map_err(failed)?;
+    Ok(hexadecimal(&hash.finalize()))
 }
 
 /// SHA-256 of each row, of its values `[D, rows]` and then of its column of each matrix in `beside`, as little-endian f64.

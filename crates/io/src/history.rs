@@ -170,6 +170,11 @@ impl History {
         }
     }
 
+    /// Whether `path` is such a file, as far as its marks say.
+    pub fn is_one(path: &Path) -> bool {
+        open_file(path).is_ok_and(|file| file.attr(MARK.0).is_ok())
+    }
+
     /// Reads `path`.
     ///
     /// Fails where there is no such file, it is not HDF5 or no history, or it declares more than 2^24 values. What is not

@@ -14,8 +14,8 @@ use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 
 use crate::chunks::Rows;
-use crate::listing::{axis_values, descriptor_of, dimension_names, numeric_datasets, per_sample_datasets};
-use crate::{Coordinate, IoError, Missing, access, guard};
+use crate::listing::{axis_values, descriptor_of, dimension_names, numeric_datasets, per_sample_datasets, scales_of};
+use crate::{Attributes, Coordinate, InputAttributes, IoError, Missing, access, guard};
 
 /// Most axes of a dataset, the sample axis included.
 pub(crate) const RANK_LIMIT: usize = 8;
@@ -147,6 +147,19 @@ impl H5Input {
     /// The type of the stored values, in words.
     pub fn dtype(&self) -> String {
         self.element.to_string()
+    }
+
+    /// What the file says of itself, of the dataset and of its axes.
+    pub fn attributes(&self) -> InputAttributes {
+        let of = |scale: Option<Dataset>| scale.map_or_else(Attributes::default, |scale| Attributes::of(&scale));
+        guard::opening(&self.path.file, || {
+            let scales = scales_of(&self.file, &self.rows.dataset).unwrap_or_default();
+            InputAttributes {
+                file: Attributes::of(&self.file),
+                data: Attributes::of(&self.rows.dataset),
+                axes: scales.into_iter().skip(1).map(of).collect(),
+            }
+        })
     }
 
     /// Samples of a chunk of the dataset, if it has chunks.

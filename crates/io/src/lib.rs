@@ -6,6 +6,7 @@
 
 mod access;
 mod atomic;
+mod attributes;
 mod checkpoint;
 mod chunks;
 mod converted;
@@ -26,11 +27,13 @@ mod output;
 mod parts;
 mod reader;
 mod scales;
+mod space;
 mod tables;
 mod texts;
 
 pub use access::{Access, Locking, set_access};
 pub use atomic::{check_creatable, write_whole};
+pub use attributes::{Attributes, InputAttributes};
 pub use checkpoint::Checkpoint;
 pub use chunks::CHUNK_MEMORY;
 pub use converted::DataWriter;
@@ -38,13 +41,14 @@ pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
 pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, NamedLatent, TracePoint};
 pub use error::IoError;
-pub use hash::{RowsHash, params_sha256, row_sha256};
+pub use hash::{RowsHash, file_sha256, params_sha256, row_sha256};
 pub use history::{History, HistoryColumn, HistoryTable, Series};
 pub use input::{H5Input, InputPath};
 pub use missing::Missing;
 pub use model_file::{ModelFile, StoredTensor};
 pub use parts::{Hold, Manifest, Part, Parts, Peek, differences, write_merged};
 pub use reader::{EncodedFile, Listed, list_datasets};
+pub use space::{free_bytes, now};
 pub use tables::{Column, Table, Values, write_tables};
 
 /// Version of the HDF5 library in use.

@@ -125,7 +125,7 @@ pub(crate) fn axis_values(file: &File, dataset: &Dataset) -> Vec<Option<Vec<f64>
 }
 
 /// The first scale of each axis.
-fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<Dataset>>> {
+pub(crate) fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<Dataset>>> {
     let attribute = dataset.attr("DIMENSION_LIST")?;
     if attribute.size() > RANK_MAX {
         return Err("it has more scales than HDF5 has axes".into());

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::chunks::Rows;
 use crate::input::{VALUES_LIMIT, open_file, refuse_foreign_storage};
 use crate::listing::{descriptor_of, dimension_names};
-use crate::{EncodedRow, InputPath, IoError, guard, listing, texts};
+use crate::{Attributes, EncodedRow, InputPath, IoError, guard, listing, texts};
 
 /// Most statuses that are read.
 const STATUSES: usize = 256;
@@ -164,6 +164,42 @@ impl EncodedFile {
             let data = self.file.dataset(path.dataset.as_deref()?).ok()?;
             refuse_foreign_storage(&path, &self.file, &data).ok()?;
             serde_json::from_str(&texts::scalar(&data)?).ok()
+        })
+    }
+
+    /// The value of every component of every initial latent, where they are all the same.
+    pub fn constant_z0(&self) -> Option<f64> {
+        guard::opening(&self.path, || {
+            self.rows("z").ok()?.dataset.attr("z0").ok()?.read_scalar().ok()
+        })
+    }
+
+    /// Program, version and date that the file names as those of its making, as far as it does.
+    pub fn made_by(&self) -> Vec<(String, String)> {
+        let field = |name: &str| {
+            let path = InputPath {
+                file: self.path.clone(),
+                dataset: Some(format!("/entry/process/{name}")),
+            };
+            let data = self.file.dataset(path.dataset.as_deref()?).ok()?;
+            refuse_foreign_storage(&path, &self.file, &data).ok()?;
+            Some((name.to_owned(), texts::scalar(&data)?))
+        };
+        guard::opening(&self.path, || {
+            ["program", "version", "date"].into_iter().filter_map(field).collect()
+        })
+    }
+
+    /// Shape, type and attributes of every dataset with a row per sample, by name.
+    pub fn datasets(&self) -> Vec<(String, Vec<usize>, Attributes)> {
+        guard::opening(&self.path, || {
+            let names = self.file.member_names().unwrap_or_default();
+            let datasets = names.into_iter().filter_map(|name| {
+                let dataset = self.rows(&name).ok()?.dataset;
+                let (shape, attributes) = (dataset.shape(), Attributes::of(&dataset));
+                Some((name, shape, attributes))
+            });
+            datasets.collect()
         })
     }
 

@@ -4,12 +4,13 @@ use gfe_model::Axis;
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Group, H5Type, Location};
 use ndarray::Array1;
+use serde_json::Value;
 
 use super::row::{COUNTS, REALS};
-use crate::Coordinate;
 use crate::listing::dimension_names;
 use crate::output::GROWING_CHUNK;
 use crate::scales::{self, Attachments};
+use crate::{Attributes, Coordinate, InputAttributes};
 
 /// Bytes of a chunk of reconstructions before compression.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -48,6 +49,8 @@ pub struct EncodedLayout {
     pub keep: Vec<Coordinate>,
     /// Code and name of every status that a row can have.
     pub statuses: Vec<(i8, String)>,
+    /// What the input says of itself: `units` of the data on the reconstruction, attributes of the scales on theirs.
+    pub described: InputAttributes,
     /// Texts of the root group, such as `title` and `history`.
     pub attributes: Vec<(String, String)>,
 }
@@ -168,10 +171,12 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         attachments.attach(file, coordinate.name(), &row)?;
     }
     if layout.reconstruction {
-        let grid = lay_out_reconstruction(file, (n, &layout.axes), &mut attachments)?;
+        let described = &layout.described;
+        let grid = lay_out_reconstruction(file, (n, &layout.axes, &described.axes), &mut attachments)?;
         if layout.reconstruction_filled {
             lay_out_filled(file, &grid, &mut attachments)?;
         }
+        described.data.only("units").write(&*file.dataset("reconstruction")?)?;
     }
     if layout.trace {
         lay_out_traces(file, layout, &mut attachments)?;
@@ -293,7 +298,7 @@ fn lay_out_status(status: &Dataset, statuses: &[(i8, String)]) -> hdf5::Result<(
 /// Creates the reconstruction and the scales of its axes.
 pub(crate) fn lay_out_reconstruction(
     file: &File,
-    extent: (usize, &[Axis]),
+    extent: (usize, &[Axis], &[Attributes]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<Grid> {
     let long_name = "decoded z, in units of the input times its scale";
@@ -350,11 +355,11 @@ impl Grid {
     }
 }
 
-/// Creates a compressed dataset of values, a sample per row, and the scales of its axes.
+/// Creates a compressed dataset of values, a sample per row, and the scales of its axes with their attributes, where there are any.
 pub(crate) fn lay_out_values<T: H5Type>(
     file: &File,
     (dataset, long_name): (&str, &str),
-    (samples, axes): (usize, &[Axis]),
+    (samples, axes, described): (usize, &[Axis], &[Attributes]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<Grid> {
     let mut used = names(&["sample"]);
@@ -371,6 +376,10 @@ pub(crate) fn lay_out_values<T: H5Type>(
         match values {
             Some(values) => scale(file, &name, values.clone())?,
             None => scale(file, &name, (0..dim.len as i64).collect())?,
+        }
+        // Of a scale whose values were not taken, what they mean is not either.
+        if let (Some(of), true) = (described.get(i), values.is_some()) {
+            of.write(&*file.dataset(&name)?)?;
         }
         used.push(name);
     }
@@ -445,12 +454,27 @@ pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], recons
             plot.link_soft(&format!("/{name}"), name)?;
         }
     }
-    group(&entry, "process", "NXprocess").map(|_| ())
+    let process = group(&entry, "process", "NXprocess")?;
+    field(&process, "program", "gfe")?;
+    field(&process, "version", env!("CARGO_PKG_VERSION"))
 }
 
-/// Notes on how the file came about, as JSON by name.
+/// A text as a field of a group, as NeXus has those of a process.
+fn field(group: &Group, name: &str, value: &str) -> hdf5::Result<()> {
+    let made = group
+        .new_dataset::<VarLenUnicode>()
+        .with_dcpl(|creation| creation.obj_track_times(false));
+    made.shape(()).create(name)?.write_scalar(&unicode(value)?)
+}
+
+/// Notes on how the file came about, as JSON by name; where `environment` has a date, it is the one of the process too.
 pub(crate) fn write_notes(file: &File, notes: &[(String, String)]) -> hdf5::Result<()> {
     let process = file.group("entry/process")?;
+    let environment = notes.iter().find(|(name, _)| name == "environment");
+    let environment: Option<Value> = environment.and_then(|(_, note)| serde_json::from_str(note).ok());
+    if let Some(date) = environment.as_ref().and_then(|told| told["date"].as_str()) {
+        field(&process, "date", date)?;
+    }
     for (name, content) in notes {
         let note = group(&process, name, "NXnote")?;
         text(&note, "type", "application/json")?;

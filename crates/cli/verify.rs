@@ -1,0 +1,401 @@
+//! `gfe verify`: is what an output file says of its codes so?
+//!
+//! Losses and gradients are computed again from the codes written, the input and the weights, and every hash that the file
+//! records is compared with that of what is there now.
+//!
+//! An output names the files that it was made from, and it may come from somebody else. With one argument the command reads
+//! what the file names as far as reading is all that happens to it: regular files, as HDF5 or safetensors. Code is run
+//! only by the rules of model files: a library is taken by the name that the output records, from the folders of
+//! GFE_PLUGIN_PATH, or from where the user says; never from a path found in a file.
+
+mod rows;
+
+use crate::encode::block_rows;
+use crate::error::CliError;
+use crate::input::{Input, PREFIX};
+use crate::known::{Asked, Known};
+use crate::method::Method;
+use crate::model::{Model, PluginChoice};
+use crate::samples::Source;
+use crate::settings::Settings;
+use crate::z0::Z0;
+use crate::{output, rows as range};
+use clap::Args;
+use faer::Mat;
+use gfe_encode::{Noise, Start};
+use gfe_io::{EncodedFile, InputPath, RowsHash, params_sha256, row_sha256};
+use gfe_model::LossKind;
+use rows::{Differences, Written};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A file written by gfe encode.
+    file: PathBuf,
+    /// The input. Default: what the file records.
+    #[arg(long)]
+    input: Option<String>,
+    /// The model file. Default: what the file records.
+    #[arg(short, long)]
+    model: Option<PathBuf>,
+    /// Decoder plugin: a library by its path, or by a name in the folders of GFE_PLUGIN_PATH. Default: the name that the file
+    /// records.
+    #[arg(long)]
+    decoder: Option<String>,
+    /// What is known of each sample: datasets as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "DATASET")]
+    context: Vec<String>,
+    /// Which values are missing, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "DATASET")]
+    mask: Option<String>,
+    /// Weights of the values, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "DATASET")]
+    weight: Option<String>,
+    /// Standard errors of the values, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "DATASET")]
+    sigma: Option<String>,
+    /// Rows A..B of the file, B excluded: then the hashes of rows are not checked. Default: all.
+    #[arg(long)]
+    rows: Option<String>,
+    /// Print the outcome as one JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A hash or a setting that the file records, and what it is now.
+struct Compared {
+    name: &'static str,
+    recorded: Value,
+    found: Value,
+}
+
+impl Compared {
+    fn same(&self) -> bool {
+        self.recorded == self.found
+    }
+}
+
+/// Runs the command; exit code 65 where something differs.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let file = EncodedFile::open(&arguments.file)?;
+    let notes = Notes::read(&file, &arguments.file)?;
+    let model = notes.model(arguments)?;
+    let mut settings = Settings::default();
+    settings.defaults(&notes.config)?;
+    settings.check()?;
+    let decoder = model.architecture.decoder();
+    let method =
+        Method::new(&settings, decoder, decoder.output().loss())?.with_one_worker(model.architecture.one_worker());
+    let source = notes.source(arguments, &model, method.loss())?;
+    let mut hashes = notes.compared(&model, &source);
+    let rows = match &arguments.rows {
+        Some(text) => range::parse(text, file.samples())?,
+        None => 0..file.samples(),
+    };
+    let whole = rows.len() == file.samples();
+    let noise = match (&model.file, notes.decoder["noise"].is_null()) {
+        (Some((path, _)), false) => Some(model.noise(Some(path))?),
+        _ => None,
+    };
+    if let Some(noise) = &noise {
+        hashes.push(Compared {
+            name: "errors of values",
+            recorded: notes.decoder["noise"]["sha256"].clone(),
+            found: json!(params_sha256(&noise.sigma)),
+        });
+    }
+    let mut check = Check {
+        file: &file,
+        path: &arguments.file,
+        model: &model,
+        method: &method,
+        source,
+        hash: RowsHash::default(),
+        noise,
+    };
+    let found = check.rows(rows)?;
+    if whole {
+        hashes.push(Compared {
+            name: "input rows",
+            recorded: notes.input["rows_sha256"].clone(),
+            found: json!(check.hash.finish()),
+        });
+    }
+    tell(arguments, &found, &hashes)
+}
+
+/// The notes of an output.
+struct Notes {
+    config: Value,
+    input: Value,
+    decoder: Value,
+    path: PathBuf,
+}
+
+impl Notes {
+    fn read(file: &EncodedFile, path: &Path) -> Result<Notes, CliError> {
+        let bad = |what: &str| CliError::BadData(format!("{}: {what}", path.display()));
+        if !file.has("z") {
+            return Err(bad("it holds no codes: take a file written by gfe encode"));
+        }
+        let note = |name: &str| {
+            let found = file.note(name).filter(Value::is_object);
+            found.ok_or_else(|| {
+                bad(&format!(
+                    "its note `{name}` is missing, so that nothing can be computed again"
+                ))
+            })
+        };
+        Ok(Notes {
+            config: note("config")?,
+            input: note("input")?,
+            decoder: note("decoder")?,
+            path: path.to_owned(),
+        })
+    }
+
+    fn bad(&self, what: &str) -> CliError {
+        CliError::BadData(format!("{}: {what}", self.path.display()))
+    }
+
+    /// A file that the output names: only a regular one, since opening another may do something, or wait for ever.
+    fn named(&self, path: &str, flag: &str) -> Result<PathBuf, CliError> {
+        let found = PathBuf::from(path);
+        if found.is_file() {
+            return Ok(found);
+        }
+        let text = format!("{path}, which {} names, is no file here", self.path.display());
+        Err(CliError::NoRunFile(format!("{text}: name it by {flag}")))
+    }
+
+    /// The decoder with its weights.
+    fn model(&self, arguments: &Arguments) -> Result<Model, CliError> {
+        let recorded = self.decoder["model"]["path"].as_str();
+        let path = match (&arguments.model, recorded) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some(path)) => Some(self.named(path, "-m")?),
+            (None, None) => None,
+        };
+        let mut settings = Settings::default();
+        let plugin = self.decoder["plugin"]["id"].as_str();
+        let by_name = plugin.filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)));
+        let name = arguments.decoder.as_deref().or(by_name);
+        settings.flag("decoder.plugin", name);
+        let config = &self.decoder["config"];
+        if name.is_some() && !config.is_null() {
+            settings.flag("decoder.config", Some(config.to_string()));
+        }
+        Model::read(path.as_deref(), &PluginChoice::new(&settings)?).map_err(|error| match error {
+            CliError::Plugin(error) if arguments.decoder.is_none() && error.exit_code() == 66 => {
+                let text = format!("{error}; or name the library by --decoder");
+                CliError::NoRunFile(text)
+            }
+            other => other,
+        })
+    }
+
+    /// Where the data are read from, and what is known beside them.
+    fn source(&self, arguments: &Arguments, model: &Model, loss: LossKind) -> Result<Source, CliError> {
+        let shape = model.shape();
+        let text = match &arguments.input {
+            Some(text) => text.clone(),
+            None => self.input_text()?,
+        };
+        let scale = self.input["scale"]
+            .as_f64()
+            .ok_or_else(|| self.bad("its input has no scale"))?;
+        let nan_missing = self.input["missing"]
+            .as_array()
+            .is_some_and(|missing| missing.iter().any(|value| value == "NaN"));
+        let input = Input::open(&text, Some(scale))?.heeding_missing(nan_missing)?;
+        if input.shape().values() != shape.data {
+            return Err(CliError::Width {
+                input: input.name(),
+                found: input.shape().values(),
+                expected: shape.data,
+            });
+        }
+        let known = &self.input["known"];
+        let context = match known["context"].as_array() {
+            _ if !arguments.context.is_empty() => arguments.context.clone(),
+            Some(names) => names
+                .iter()
+                .map(|name| self.beside(name.as_str().unwrap_or_default(), &input, "--context"))
+                .collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        let of = |given: &Option<String>, name: &str| -> Result<Option<String>, CliError> {
+            match (given, &known[name]) {
+                (Some(text), _) => Ok(Some(text.clone())),
+                (None, Value::String(text)) => self.beside(text, &input, &format!("--{name}")).map(Some),
+                (None, Value::Number(number)) => Ok(Some(number.to_string())),
+                (None, _) => Ok(None),
+            }
+        };
+        let asked = Asked {
+            context,
+            mask: of(&arguments.mask, "mask")?,
+            weight: of(&arguments.weight, "weight")?,
+            sigma: of(&arguments.sigma, "sigma")?,
+            nan_missing,
+        };
+        Ok(Source {
+            known: Known::open(&input, &asked, shape.context)?.under(loss)?,
+            input,
+            // Where samples started stands in the output.
+            z0: Z0::Rule(Start::Fill(0.0)),
+            latent: shape.latent,
+        })
+    }
+
+    /// The input that the output names.
+    fn input_text(&self) -> Result<String, CliError> {
+        let path = self.input["path"]
+            .as_str()
+            .ok_or_else(|| self.bad("it names no input"))?;
+        if path.starts_with(PREFIX) {
+            return self.plugin_input(path, "--input");
+        }
+        let file = self.named(path, "--input")?;
+        let dataset = self.input["dataset"].as_str().unwrap_or_default();
+        Ok(format!("{}:{dataset}", file.display()))
+    }
+
+    /// An input of a plugin, if it is named and not pathed.
+    fn plugin_input(&self, text: &str, flag: &str) -> Result<String, CliError> {
+        let name = text.trim_start_matches(PREFIX).split('?').next().unwrap_or_default();
+        if name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+            return Ok(text.to_owned());
+        }
+        let told = format!("{} names the library {name} by its path", self.path.display());
+        Err(CliError::Usage(format!(
+            "{told}, and no file chooses what is run: name the input by {flag}"
+        )))
+    }
+
+    /// Another input that the output names: in the file of the input where it was in it then.
+    fn beside(&self, text: &str, input: &Input, flag: &str) -> Result<String, CliError> {
+        if text.starts_with(PREFIX) {
+            return self.plugin_input(text, flag);
+        }
+        let named = InputPath::parse(text);
+        if let (Some(path), Some(now), Some(dataset)) = (self.input["path"].as_str(), input.file(), &named.dataset)
+            && named.file == Path::new(path)
+        {
+            return Ok(format!("{}:{dataset}", now.display()));
+        }
+        self.named(&named.file.to_string_lossy(), flag)?;
+        Ok(text.to_owned())
+    }
+
+    /// What can be compared before any row is read.
+    fn compared(&self, model: &Model, source: &Source) -> Vec<Compared> {
+        let now = model.architecture.notes();
+        let file = model.file.as_ref().map(|(_, sha256)| sha256);
+        let input = source.input.json();
+        let all = [
+            (
+                "weights",
+                &self.decoder["params_sha256"],
+                json!(params_sha256(&model.params)),
+            ),
+            ("model file", &self.decoder["model"]["sha256"], json!(file)),
+            (
+                "decoder's configuration",
+                &self.decoder["config"],
+                now["config"].clone(),
+            ),
+            (
+                "decoder's library",
+                &self.decoder["plugin"]["sha256"],
+                now["plugin"]["sha256"].clone(),
+            ),
+            (
+                "input's library",
+                &self.input["plugin_sha256"],
+                input["plugin_sha256"].clone(),
+            ),
+        ];
+        let compared = all.into_iter().map(|(name, recorded, found)| Compared {
+            name,
+            recorded: recorded.clone(),
+            found,
+        });
+        compared
+            .filter(|one| !(one.recorded.is_null() && one.found.is_null()))
+            .collect()
+    }
+}
+
+/// What rows are computed again with.
+struct Check<'a> {
+    file: &'a EncodedFile,
+    path: &'a Path,
+    model: &'a Model,
+    method: &'a Method,
+    source: Source,
+    hash: RowsHash,
+    noise: Option<Noise>,
+}
+
+impl Check<'_> {
+    /// Computes rows of the file again.
+    fn rows(&mut self, rows: std::ops::Range<usize>) -> Result<Differences, CliError> {
+        let shape = self.model.shape();
+        let samples = self.source.input.shape().samples;
+        let open = self.model.architecture.opener();
+        let mut encoding = self.method.encoding(&open);
+        encoding.noise = self.noise.as_ref();
+        let mut found = Differences::default();
+        let size = block_rows(shape.data, self.method.lanes());
+        for first in rows.clone().step_by(size) {
+            let written = Written::read(self.file, first..rows.end.min(first + size), shape.latent)?;
+            if let Some(sample) = written.samples.iter().find(|sample| **sample >= samples) {
+                let text = format!("{}: it has a code of sample {sample}", self.path.display());
+                return Err(CliError::BadData(format!(
+                    "{text}, and {} has {samples} samples: is it the input of these codes?",
+                    self.source.input.name()
+                )));
+            }
+            let mut set = self.source.read(written.samples.clone())?;
+            let beside: Vec<_> = [&set.w, &set.context].into_iter().flatten().map(Mat::as_ref).collect();
+            let hashes = row_sha256(set.y.as_ref(), &beside);
+            self.hash.push_hashes(&hashes);
+            set.z0 = written.z0.clone();
+            let now = gfe_encode::at_codes(&encoding, &self.model.params, set.samples(), written.z.as_ref())?;
+            found.compare(&written, &now, &hashes);
+        }
+        Ok(found)
+    }
+}
+
+fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Result<ExitCode, CliError> {
+    let same = found.rows == 0 && found.inputs == 0 && hashes.iter().all(Compared::same);
+    let code = ExitCode::from(if same { 0 } else { 65 });
+    if arguments.json {
+        let hashes: Vec<Value> = hashes
+            .iter()
+            .map(|one| json!({"name": one.name, "recorded": one.recorded, "found": one.found, "same": one.same()}))
+            .collect();
+        let mut told = json!({"file": arguments.file, "same": same, "hashes": hashes});
+        if let (Some(told), Value::Object(rows)) = (told.as_object_mut(), found.json()) {
+            told.extend(rows);
+        }
+        return output::say(&told.to_string()).map(|()| code);
+    }
+    let path = arguments.file.display();
+    for one in hashes {
+        let word = if one.same() { "the same" } else { "DIFFERENT" };
+        output::say(&format!("{}: {word}", one.name))?;
+        if !one.same() {
+            output::say(&format!("  recorded {}\n  found    {}", one.recorded, one.found))?;
+        }
+    }
+    for line in found.lines() {
+        output::say(&line)?;
+    }
+    let word = if same { "as it says" } else { "NOT as it says" };
+    output::say(&format!("{path}: {word}")).map(|()| code)
+}
