@@ -516,7 +516,8 @@ fn a_training_with_masks_does_not_see_what_stands_under_them_and_its_regression_
         let codes = bits(&encode(&data, &model, &["--mask", "mask", "--warm-start"]), &RESULTS);
         let file = ModelFile::read(Path::new(&model)).expect("it is a model file");
         assert!(file.tensors.contains_key("gfe.warm_start.mean"));
-        let tensors: Vec<Vec<f64>> = file.tensors.into_values().map(|tensor| tensor.values).collect();
+        let values = file.tensors.into_values().flat_map(|tensor| tensor.values);
+        let tensors: Vec<u64> = values.map(f64::to_bits).collect();
         (tensors, losses, codes)
     };
     let clean = run("clean.h5", &|_| 0.5);

@@ -151,7 +151,12 @@ impl Job {
             _ => None,
         };
         let codes = self.starts_from.as_ref().map(StartsFrom::path);
-        self.input.file().into_iter().chain(self.known.files()).chain(z0).chain(codes)
+        self.input
+            .file()
+            .into_iter()
+            .chain(self.known.files())
+            .chain(z0)
+            .chain(codes)
     }
 
     /// The rows of this run: all, or its share, cut between chunks of the input where there are enough of them.

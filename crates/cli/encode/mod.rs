@@ -99,7 +99,11 @@ fn tell(parts: &Parts, own: usize, missing: usize) -> usize {
         eprintln!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
     }
     if parts.dropped() > 0 {
-        eprintln!("{}: {} parts of another output are dropped", folder.display(), parts.dropped());
+        eprintln!(
+            "{}: {} parts of another output are dropped",
+            folder.display(),
+            parts.dropped()
+        );
     }
     if missing < own {
         eprintln!(

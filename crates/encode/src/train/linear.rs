@@ -7,8 +7,9 @@ use gfe_model::{Cols, Targets};
 /// Sweeps over codes and weights at most.
 const SWEEPS: usize = 1000;
 
-/// A sweep that lowers the sum of squares by less than this part of it is the last.
-const SETTLED: f64 = 1e-10;
+/// A sweep that lowers the sum of squares by less than this part of it is the last: by trial, on spectra of supernovae with 44% of
+/// the values missing, where 150 sweeps come to 1e-5, and more gain on the training samples alone.
+const SETTLED: f64 = 1e-5;
 
 /// Ridge of the least squares of a sweep, as a part of the mean of the diagonal: only what no value determines feels it.
 const RIDGE: f64 = 1e-12;
@@ -64,6 +65,8 @@ impl Linear {
     /// Codes and weights in turn until the sum of squares settles.
     fn improved(mut self, y: Cols<'_>, w: Cols<'_>) -> Option<Linear> {
         let mut before = f64::INFINITY;
+        // Values of one index lie together there.
+        let (y_rows, w_rows) = (y.transpose().to_owned(), w.transpose().to_owned());
         for _ in 0..SWEEPS {
             let (z, squares) = self.codes(y, w)?;
             if before - squares <= SETTLED * squares {
@@ -77,7 +80,8 @@ impl Linear {
                 |r, b| if r < z.nrows() { z[(r, b)] } else { 1.0 },
             );
             for i in 0..y.nrows() {
-                let row = least_squares(with_one.as_ref(), |b| (w[(i, b)], y[(i, b)]))?;
+                let (y, w) = (y_rows.col_as_slice(i), w_rows.col_as_slice(i));
+                let row = least_squares(with_one.as_ref(), |b| (w[b], y[b]))?;
                 for r in 0..z.nrows() {
                     self.weight[(i, r)] = row[r];
                 }
@@ -142,18 +146,21 @@ fn least_squares(rows: Cols<'_>, of: impl Fn(usize) -> (f64, f64)) -> Option<Vec
     let size = rows.nrows();
     let mut normal: Mat<f64> = Mat::zeros(size, size);
     let mut right: Mat<f64> = Mat::zeros(size, 1);
+    let mut a = vec![0.0; size];
     for column in 0..rows.ncols() {
         let (weight, target) = of(column);
         // A value that is missing may be anything.
         if weight <= 0.0 {
             continue;
         }
+        a.iter_mut()
+            .zip(rows.col(column).iter())
+            .for_each(|(to, from)| *to = *from);
         for j in 0..size {
-            let factor = weight * rows[(j, column)];
+            let factor = weight * a[j];
             right[(j, 0)] += factor * target;
-            for i in j..size {
-                normal[(i, j)] += factor * rows[(i, column)];
-            }
+            let normal = &mut normal.col_as_slice_mut(j)[j..];
+            normal.iter_mut().zip(&a[j..]).for_each(|(to, a)| *to += factor * a);
         }
     }
     let trace: f64 = (0..size).map(|i| normal[(i, i)]).sum();
@@ -219,7 +226,7 @@ mod tests {
         let x = Mat::from_fn(values, samples, |i, b| {
             linear.bias[i] + (0..2).map(|r| linear.weight[(i, r)] * z[(r, b)]).sum::<f64>()
         });
-        // A sweep that gains less than 1e-10 of what is left ends it, not one that meets the data.
+        // A sweep that gains less than 1e-5 of what is left ends it, not one that meets the data.
         assert!((&x - &truth).norm_max() < 1e-3, "{}", (&x - &truth).norm_max());
     }
 
