@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra supernovae solvers steady bench crash test
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash test fuzz supernovae
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,23 @@ spectra: plugins ## Find the lines of 1,000 simulated spectra from blind guesses
 	    --starts 8 --uncertainty -o $(SPECTRA)/lines.h5 --force
 	$(VENV)/bin/python plugins/spectral-lines/judge.py $(SPECTRA)/lines.h5 $(SPECTRA)/spectra.h5
 
+LINES_OF := $(SPECTRA)/coverage
+
+coverage: plugins ## Print how often error bars hold the truth: a dense decoder, and spectral lines
+	@echo '| data | within | chi2/d | p | dof |'
+	cargo test -p gfe-encode --test coverage -- --nocapture --test-threads 1 | grep -o '|.*|'
+	cargo build
+	@mkdir -p $(LINES_OF)
+	@echo '| ratio | t_end | with error bars | within | chi2/d | p | dof | z_std |'
+	@for ratio in 1000 100 30 10; do \
+	    $(VENV)/bin/python plugins/spectral-lines/coverage.py simulate $(LINES_OF)/spectra.h5 $$ratio 0.1; \
+	    for t_end in inf 10.01; do \
+	        GFE_PLUGIN_PATH=$(PLUGINS) target/debug/gfe encode $(LINES_OF)/spectra.h5:/flux --decoder spectral-lines \
+	            --decoder-config plugins/spectral-lines/coverage.json --sigma /sigma --context /redshift --context /resolution \
+	            --uncertainty --t-end $$t_end --fail-above 1 -o $(LINES_OF)/lines.h5 --force 2> $(LINES_OF)/encode.log || exit 1; \
+	        $(VENV)/bin/python plugins/spectral-lines/coverage.py judge $(LINES_OF)/lines.h5 $(LINES_OF)/spectra.h5; \
+	    done; \
+	done
 SUPERNOVAE := target/supernovae
 
 supernovae: setup ## Train on spectra of supernovae, encode those of other objects, write benches/supernovae/README.md's tables and figures
@@ -96,6 +113,17 @@ test: setup ## Check the format, lint, run every test and build the documentatio
 	cargo test --workspace
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 
+FUZZED := idx manifest npy run_file safetensors
+FUZZ_SECONDS := 60
+FUZZ_TOOLCHAIN := nightly
+
+fuzz: setup ## Feed random bytes to every parser of files for a minute each
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version 0.13.2 --locked
+	cd tests/fuzz && for target in $(FUZZED); do \
+	    cargo +$(FUZZ_TOOLCHAIN) fuzz run --fuzz-dir . $$target corpus/$$target seeds/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -timeout=5 || exit 1; \
+	done
+
 cargo-version:
 	@cargo --version 2>/dev/null | awk -v want=$(RUST_MIN) ' \
 	    { split($$2, have, "."); split(want, min, "."); ok = have[1] > min[1] || (have[1] == min[1] && have[2] + 0 >= min[2] + 0) } \
@@ -107,7 +135,18 @@ $(STAMP): tests/requirements.txt
 	@mkdir -p .tools
 	@python3 -m venv $(VENV) >.tools/venv.log 2>&1 || $(MAKE) --no-print-directory install-venv
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r tests/requirements.txt
+	@{ command -v h5dump && command -v h5repack && command -v strace; } >/dev/null || $(MAKE) --no-print-directory install-tools
 	@touch $@
+
+# With these the tests read what gfe writes by HDF5 1.10, and watch which files it opens.
+.PHONY: install-tools
+install-tools:
+	@sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo=sudo; fi; \
+	if command -v apt-get >/dev/null && { [ -z "$$sudo" ] || command -v sudo >/dev/null; }; then \
+	    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq hdf5-tools strace; \
+	else \
+	    echo "h5dump, h5repack or strace is missing: install hdf5-tools (of HDF5 1.10) and strace; only tests need them" >&2; \
+	fi
 
 # Debian and Ubuntu keep the venv module in a package of its own.
 .PHONY: install-venv

@@ -31,6 +31,9 @@ pub enum CliError {
     /// A data set of a plugin could not be opened.
     #[error("{0}")]
     Source(PluginError),
+    /// What is wrong with what a file holds.
+    #[error("{file}: {error}")]
+    In { file: String, error: Box<CliError> },
     #[error("{0}")]
     BadData(String),
     #[error("the figure cannot be drawn: {0}")]
@@ -69,10 +72,19 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// The same, with the file that it is about.
+    pub fn within(self, file: &std::path::Path) -> CliError {
+        CliError::In {
+            file: file.display().to_string(),
+            error: Box::new(self),
+        }
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Io(error) => error.exit_code(),
+            CliError::In { error, .. } => error.exit_code(),
             CliError::Data(_) | CliError::Width { .. } | CliError::BadData(_) => 65,
             CliError::Source(PluginError::Create { .. }) => 65,
             CliError::Plugin(error) | CliError::Source(error) => error.exit_code(),

@@ -27,7 +27,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let path = &arguments.file;
     let told = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => model(path)?,
+        Some("safetensors" | "pt" | "pth" | "ckpt") => model(path)?,
         Some("toml") => run_file(path)?,
         _ if EncodedFile::is_one(path) => encoded(path)?,
         _ => hdf5(path)?,
@@ -36,6 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     if !arguments.json {
         text.clear();
         print(&told, 0, &mut text);
+        text = output::printable(&text);
     }
     output::say(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
@@ -116,8 +117,9 @@ fn model(path: &Path) -> Result<Value, CliError> {
     let file = ModelFile::read(path)?;
     let mut told = json!({"file": path, "kind": "model", "decoder": file.decoder});
     if file.decoder.get("decoder").is_none_or(|decoder| decoder == "dense") {
-        let decoder = dense(file.decoder.clone())?;
-        let params = file.params_for(&decoder.tensors())?;
+        let decoder = dense(file.decoder.clone()).map_err(|error| error.within(path))?;
+        let params = file.params_for(&decoder.tensors());
+        let params = params.map_err(|error| CliError::from(error).within(path))?;
         told["parameters"] = json!(params.len());
         told["params_sha256"] = json!(params_sha256(&params));
     } else {

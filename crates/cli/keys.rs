@@ -133,6 +133,7 @@ pub const KEYS: &[Key] = &[
     key("encode.starts"),
     key("encode.uncertainty"),
     key("encode.noise"),
+    of_solver("encode.starts_from", &["ptc"]),
     key("encode.fail_above"),
     key("encode.shard"),
     key("encode.shard_rows"),

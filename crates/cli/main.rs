@@ -10,6 +10,8 @@ mod error;
 mod evaluate;
 mod figure;
 mod flags;
+#[cfg(test)]
+mod fuzzed;
 mod import;
 mod input;
 mod inspect;
@@ -28,12 +30,15 @@ mod rows;
 mod samples;
 mod settings;
 mod signals;
+mod starts_from;
 mod summary;
+mod text_file;
 mod train;
 mod work_precision;
 mod z0;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use gfe_io::{Access, Locking};
 use std::process::ExitCode;
 
 /// Gradient-flow encoding: HDF5 in, HDF5 out.
@@ -42,6 +47,35 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Whether HDF5 locks the files that it opens: auto (where the file system has locks), on or off. Default: as the variable
+    /// HDF5_USE_FILE_LOCKING says, else auto.
+    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    hdf5_locking: Option<Locks>,
+    /// Follow external links, external storage and virtual datasets of HDF5 inputs into other files. Default: refuse them, since
+    /// a file could copy any other into the output that way.
+    #[arg(long, global = true)]
+    allow_external: bool,
+}
+
+/// Locks of HDF5 files.
+#[derive(Clone, Copy, ValueEnum)]
+enum Locks {
+    Auto,
+    On,
+    Off,
+}
+
+impl Cli {
+    fn access(&self) -> Access {
+        Access {
+            locking: self.hdf5_locking.map(|locks| match locks {
+                Locks::Auto => Locking::Auto,
+                Locks::On => Locking::On,
+                Locks::Off => Locking::Off,
+            }),
+            allow_external: self.allow_external,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -96,7 +130,9 @@ enum Plot {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    gfe_io::set_access(cli.access());
+    let result = match cli.command {
         Command::Encode(arguments) => encode::run(&arguments),
         Command::Merge(arguments) => parts::run_merge(&arguments),
         Command::Status(arguments) => parts::run_status(&arguments),
@@ -121,7 +157,7 @@ fn main() -> ExitCode {
         }
     };
     let code = result.unwrap_or_else(|error| {
-        eprintln!("gfe: {error}");
+        eprintln!("gfe: {}", output::printable(&error.to_string()));
         ExitCode::from(error.exit_code())
     });
     gfe_plugin::finished();

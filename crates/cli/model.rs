@@ -62,7 +62,7 @@ pub fn config_json(text: &str) -> Result<Value, CliError> {
     let content = if text.trim_start().starts_with('{') {
         text.to_owned()
     } else {
-        std::fs::read_to_string(text).map_err(|error| {
+        crate::text_file::read(text.as_ref()).map_err(|error| {
             let how = "give JSON, or a file of it";
             CliError::Config(format!("{text}: the configuration cannot be read: {error}; {how}"))
         })?
@@ -93,7 +93,9 @@ impl Architecture {
             }
             (Some(name), _) => name.clone(),
             // Only a name, never a path: a data file must not choose what is run.
-            (None, id) if id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => id.to_owned(),
+            (None, id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => {
+                id.to_owned()
+            }
             (None, id) => {
                 let text = format!("the model file names the decoder `{id}`, which is no name of a plugin");
                 return Err(CliError::Decoder(text));
@@ -282,7 +284,7 @@ impl Model {
         let [weight, bias] = WARM_START.map(|name| file.tensors.remove(name));
         let warm_start_mean = file.tensors.remove(WARM_START_MEAN);
         let [z, x] = VECTORS.map(|name| file.tensors.remove(name));
-        let architecture = Architecture::new(choice, Some(file.decoder.clone()))?;
+        let architecture = Architecture::new(choice, Some(file.decoder.clone())).map_err(|error| error.within(path))?;
         let z0 = file.tensors.remove(LEARNED_Z0);
         let latent = architecture.decoder().shape().latent;
         if let Some(z0) = z0.as_ref().filter(|z0| z0.shape != [latent]) {
@@ -293,7 +295,9 @@ impl Model {
             z0: z0.map(|z0| z0.values),
             encoder: EncoderNetwork::read(&mut file)?,
             noise: file.tensors.remove(NOISE),
-            params: file.params_for(&architecture.decoder().tensors())?,
+            params: file
+                .params_for(&architecture.decoder().tensors())
+                .map_err(|error| CliError::from(error).within(path))?,
             training: file.training,
             warm_start: weight.zip(bias),
             warm_start_mean,

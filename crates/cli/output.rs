@@ -28,6 +28,20 @@ pub fn check(output: &Path, force: bool, read: &[&Path]) -> Result<(), CliError>
     Err(CliError::Exists(output.display().to_string()))
 }
 
+/// A text that may hold what a file chose, without the signs that a terminal would obey.
+pub fn printable(text: &str) -> String {
+    // A name out of an HDF5 file may be no UTF-8 at all.
+    let text = String::from_utf8_lossy(text.as_bytes());
+    let shown = |c: char| {
+        if c.is_control() && c != '\n' && c != '\t' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
 /// Prints a line on stdout; a reader that has gone is no error.
 pub fn say(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();

@@ -111,7 +111,8 @@ fn read(arguments: &Arguments) -> Result<Pairs, CliError> {
         let sample = file.read("sample", row..row + 1)?[0];
         let known = sample >= 0.0 && (sample as usize) < samples;
         if !known {
-            let text = format!("row {row} is sample {sample}, but {} has {samples}", input.name());
+            let (path, name) = (arguments.encoded.display(), input.name());
+            let text = format!("{path}: row {row} is sample {sample}, but {name} has {samples}");
             return Err(CliError::BadData(format!("{text}: name the data that were encoded")));
         }
         let y = input.matrix(&[sample as usize])?;

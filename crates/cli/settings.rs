@@ -49,7 +49,7 @@ impl Settings {
     /// Reads a run file: sections of keys.
     pub fn read(&mut self, path: &Path) -> Result<(), CliError> {
         let origin = Origin::File(path.to_owned());
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = crate::text_file::read(path).map_err(|error| {
             let text = format!("{} cannot be read: {error}", path.display());
             match error.kind() {
                 std::io::ErrorKind::NotFound => CliError::NoRunFile(text),

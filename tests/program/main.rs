@@ -5,6 +5,7 @@ mod encode;
 mod missing;
 mod plot_training;
 mod plugins;
+mod readers;
 mod solvers;
 mod sources;
 mod statuses;

@@ -139,3 +139,131 @@ fn error_bars_without_known_errors_are_refused_with_the_reason() {
         refused(&["--noise", "estimate"], 78, &[word]);
     }
 }
+
+#[test]
+fn codes_of_a_file_are_starts_and_a_code_of_the_same_row_is_found_again_at_once() {
+    let folder = Folder::default();
+    let model = trained(&folder, "model.safetensors", &[]);
+    let [codes, plain, again, several] =
+        ["codes.h5", "plain.h5", "again.h5", "several.h5"].map(|name| folder.path(name));
+    let encode = |rows: &str, output: &str, flags: &[&str]| {
+        let base = [
+            "encode", DIGITS, "-m", &model, "--rows", rows, "-o", output, "--json", "--force",
+        ];
+        let told = works(&[&base[..], flags].concat());
+        let told: serde_json::Value = serde_json::from_str(&told).expect("one object");
+        assert_eq!(told["succeeded"], told["samples"], "{told}");
+    };
+    let read = |path: &str, name: &str| {
+        let file = hdf5::File::open(path).expect("it is there");
+        file.dataset(name)
+            .expect("it is there")
+            .read_raw::<f64>()
+            .expect("numbers")
+    };
+    let sum = |path: &str, name: &str| read(path, name).iter().sum::<f64>();
+    encode("0..1437", &codes, &[]);
+    encode("1437..1537", &plain, &[]);
+    encode("1437..1537", &several, &["--starts-from", &codes, "--starts", "5"]);
+    // No end is worse than the best of the others by more than what is left of the way.
+    assert!(sum(&several, "loss") < sum(&plain, "loss") + 1e-4);
+    // Every start is a code of the file, and the starts of a row are those whose data are nearest.
+    let (z, known) = (read(&several, "z_start"), read(&codes, "z"));
+    for start in z.chunks(8) {
+        assert!(known.chunks(8).any(|code| code == start));
+    }
+    let ranks = read(&several, "start");
+    assert!(ranks.iter().all(|rank| *rank < 5.0) && ranks.iter().any(|rank| *rank > 0.0));
+    assert!(read(&several, "minima").iter().all(|minima| *minima >= 1.0));
+    // Rows that the file has start where they ended.
+    encode("0..100", &again, &["--starts-from", &codes]);
+    assert!(
+        sum(&again, "evaluations") <= 4.0 * 100.0,
+        "{}",
+        sum(&again, "evaluations")
+    );
+    // Lanes, threads and the other rows change no bit.
+    let other = folder.path("other.h5");
+    encode(
+        "1480..1520",
+        &other,
+        &[
+            "--starts-from",
+            &codes,
+            "--starts",
+            "5",
+            "--lanes",
+            "3",
+            "--threads",
+            "1",
+        ],
+    );
+    for name in ["z", "z_start"] {
+        assert_eq!(read(&other, name), read(&several, name)[43 * 8..83 * 8], "{name}");
+    }
+    let refused = |flags: &[&str], code: i32, words: &[&str]| {
+        let base = ["encode", DIGITS, "-m", &model, "-o", &other, "--force", "--starts-from"];
+        fails(&[&base[..], flags].concat(), code, words);
+    };
+    refused(&[&codes, "--solver", "amd"], 2, &["starts_from", "ptc"]);
+    refused(&[&codes, "--warm-start"], 2, &["warm_start", "leave out one"]);
+    refused(&[&folder.path("none.h5")], 66, &["none.h5"]);
+    refused(&[&text("datasets/digits.h5")], 65, &["gfe_layout_version"]);
+    let narrow = folder.path("narrow.h5");
+    works(&[
+        "encode",
+        "tests/data/mnist_test_200.h5",
+        "-m",
+        "tests/data/mnist_decoder.safetensors",
+        "--rows",
+        "0..3",
+        "-o",
+        &narrow,
+    ]);
+    refused(&[&narrow], 65, &["[20]", "[8]"]);
+    works(&[
+        "encode", DIGITS, "-m", &model, "--rows", "0..3", "-o", &narrow, "--force",
+    ]);
+    refused(&[&narrow, "--starts", "4"], 2, &["`starts` is 4", "3 codes"]);
+    let base = ["encode", DIGITS, "-m", &model, "--force", "--starts-from"];
+    fails(
+        &[&base[..], &[&codes, "-o", &codes]].concat(),
+        73,
+        &["is read by this very command"],
+    );
+}
+
+#[test]
+fn error_bars_of_spectral_lines_hold_the_truth_as_often_as_they_say() {
+    let folder = Folder::default();
+    let plugin = folder.path("libspectral-lines.so");
+    let made = std::process::Command::new("make")
+        .args(["-C", &text("plugins/spectral-lines")])
+        .arg(format!("OUT={plugin}"))
+        .output();
+    let made = made.expect("make starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (script, config) = (
+        "plugins/spectral-lines/coverage.py",
+        text("plugins/spectral-lines/coverage.json"),
+    );
+    let [spectra, lines] = ["spectra.h5", "lines.h5"].map(|name| folder.path(name));
+    // Without a horizon; and with that which the spread of the truth stands for, 0.1^2 times 1,001 wavelengths.
+    for (ratio, t_end) in [("1000", "inf"), ("100", "10.01")] {
+        python(script, &["simulate", &spectra, ratio, "0.1"]);
+        let input = format!("{spectra}:/flux");
+        let base = [
+            "encode",
+            &input,
+            "--decoder",
+            &plugin,
+            "--decoder-config",
+            &config,
+            "--sigma",
+            "/sigma",
+        ];
+        let beside = ["--context", "/redshift", "--context", "/resolution", "--uncertainty"];
+        works(&[&base[..], &beside, &["--t-end", t_end, "-o", &lines, "--force"]].concat());
+        python(script, &["judge", &lines, &spectra, "check"]);
+    }
+}

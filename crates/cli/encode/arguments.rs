@@ -102,6 +102,10 @@ pub struct Arguments {
     /// the validation samples of its training, from the model file. The codes are the same.
     #[arg(long, value_name = "estimate")]
     pub(super) noise: Option<String>,
+    /// ptc: start at the codes of this output of gfe encode that decode to what is nearest to the sample, as many as --starts says; the
+    /// horizon stays tied to z0.
+    #[arg(long, value_name = "CODES.h5")]
+    pub(super) starts_from: Option<String>,
 }
 
 impl Arguments {
@@ -139,6 +143,7 @@ impl Arguments {
         settings.flag("encode.starts", self.starts);
         settings.flag("encode.uncertainty", self.uncertainty.then_some(true));
         settings.flag("encode.noise", self.noise.clone());
+        settings.flag("encode.starts_from", self.starts_from.clone());
         settings.flag("encode.fail_above", self.fail_above);
         settings.flag("encode.shard", self.shard.clone());
         settings.flag("encode.shard_rows", self.shard_rows);

@@ -7,6 +7,7 @@ use crate::known::{Asked, Known};
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
+use crate::starts_from::StartsFrom;
 use crate::z0::Z0;
 use crate::{output, rows};
 use gfe_encode::{Begin, Noise, WarmStart};
@@ -24,6 +25,7 @@ pub(super) struct Job {
     pub(super) known: Known,
     pub(super) begin: Begin,
     pub(super) starts: usize,
+    pub(super) starts_from: Option<StartsFrom>,
     pub(super) uncertainty: Option<Curvature>,
     pub(super) noise: Option<Noise>,
     pub(super) rows: Range<usize>,
@@ -79,8 +81,12 @@ impl Job {
         let method = Method::new(&settings, decoder, default)?.with_one_worker(model.architecture.one_worker());
         let known = known.under(method.loss())?;
         let starts = settings.count("encode.starts", 1, (1, 1000))? as usize;
+        let starts_from = starts_from(&settings, &model, warm_start.is_some())?;
         // Who says where to start is not overruled by guesses.
-        let guesses = decoder.guess().is_some() && method.starts_at_zeros_by_default() && warm_start.is_none();
+        let guesses = decoder.guess().is_some()
+            && method.starts_at_zeros_by_default()
+            && warm_start.is_none()
+            && starts_from.is_none();
         let noise = noise(&settings, (method.loss(), known.has_sigma()))?
             .then(|| model.noise(path.as_deref()))
             .transpose()?;
@@ -109,6 +115,7 @@ impl Job {
             known,
             begin: if guesses { Begin::Guess } else { Begin::Z0 },
             starts,
+            starts_from,
             uncertainty,
             noise,
             reconstruction: settings.get("encode.reconstruction")?.unwrap_or(false),
@@ -143,7 +150,13 @@ impl Job {
             Z0::File(input) => input.file(),
             _ => None,
         };
-        self.input.file().into_iter().chain(self.known.files()).chain(z0)
+        let codes = self.starts_from.as_ref().map(StartsFrom::path);
+        self.input
+            .file()
+            .into_iter()
+            .chain(self.known.files())
+            .chain(z0)
+            .chain(codes)
     }
 
     /// The rows of this run: all, or its share, cut between chunks of the input where there are enough of them.
@@ -166,7 +179,7 @@ impl Job {
 
     /// Whether integrations begin elsewhere than at z0.
     pub(super) fn begins_elsewhere(&self) -> bool {
-        self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some()
+        self.begin == Begin::Guess || self.starts > 1 || self.warm_start.is_some() || self.starts_from.is_some()
     }
 }
 
@@ -184,6 +197,23 @@ fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
             "`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"
         ))),
     }
+}
+
+/// The codes to start at, where a file of them was named.
+fn starts_from(settings: &Settings, model: &Model, warm: bool) -> Result<Option<StartsFrom>, CliError> {
+    let Some(path) = settings.get::<PathBuf>("encode.starts_from")? else {
+        return Ok(None);
+    };
+    let refused = |why: &str| Err(CliError::Usage(format!("`starts_from` is {}, {why}", path.display())));
+    if warm {
+        return refused("and `warm_start` is set: both say where to start; leave out one");
+    }
+    if model.shape().context > 0 {
+        return refused(
+            "whose codes are decoded once, and this decoder takes a context that is another for every row: leave it out",
+        );
+    }
+    StartsFrom::read(&path, model.shape(), &model.params).map(Some)
 }
 
 /// Times at which states are asked for: ascending, within the horizon.

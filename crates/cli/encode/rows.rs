@@ -56,6 +56,9 @@ impl Job {
         if self.warm_start.is_some() {
             config["warm_start"] = json!(true);
         }
+        if let Some(codes) = &self.starts_from {
+            config["starts_from"] = codes.json();
+        }
         if self.begin == Begin::Guess {
             config["begin"] = json!("guess");
         }

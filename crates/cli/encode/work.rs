@@ -92,7 +92,7 @@ impl Job {
         encoding.reconstruction = self.reconstruction;
         (encoding.starts, encoding.begin, encoding.uncertainty) = (self.starts, self.begin, self.uncertainty);
         encoding.noise = self.noise.as_ref();
-        encoding.common_z0 = if self.warm_start.is_some() {
+        encoding.common_z0 = if self.warm_start.is_some() || self.starts_from.is_some() {
             None
         } else {
             common.as_deref()
@@ -124,6 +124,10 @@ impl Job {
         };
         let (input, known, z0) = (&mut self.input, &mut self.known, &mut self.z0);
         let warm_start = self.warm_start.as_ref();
+        let nearest = self.starts_from.as_ref();
+        let nearest = nearest
+            .map(|codes| codes.decoded(&encoding, &model.params))
+            .transpose()?;
         let next = || -> Result<Option<Block>, CliError> {
             let Some(rows) = blocks.next() else { return Ok(None) };
             let (row, ids): (usize, Vec<usize>) = (rows.start, rows.collect());
@@ -139,7 +143,10 @@ impl Job {
                 w: w.as_ref().map(Mat::as_ref),
             };
             let z0 = z0.read(&ids, data, shape.latent)?;
-            let start = warm_start.map(|warm| warm.starts(data, z0.as_ref()));
+            let start = match &nearest {
+                Some(nearest) => Some(nearest.starts(data, encoding.starts)),
+                None => warm_start.map(|warm| warm.starts(data, z0.as_ref())),
+            };
             Ok(Some(Block {
                 row,
                 y,

@@ -8,6 +8,9 @@ pub mod which_solver {}
 #[doc = include_str!("../TRAINING.md")]
 pub mod training_guide {}
 
+#[doc = include_str!("../UNCERTAINTY.md")]
+pub mod trust_guide {}
+
 mod batch;
 mod data;
 mod encoder;
@@ -15,6 +18,7 @@ mod gradient_flow;
 mod held_out;
 mod ledger;
 mod measure;
+mod nearest;
 mod noise;
 mod origin;
 mod pass;
@@ -35,6 +39,7 @@ pub use encoder::{
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
+pub use nearest::{Nearest, kept_codes};
 pub use noise::Noise;
 pub use origin::Origin;
 pub use rate::Rate;

@@ -42,10 +42,14 @@ impl<'a> Starter<'a> {
         }
     }
 
-    /// Adds to a block where its samples start, `[d, starts samples]`, unless it says so itself or all start at z0.
+    /// Adds to a block where its samples start, `[d, starts samples]`, unless it says so itself for each start or all start at z0.
     pub(crate) fn begin(&self, block: &mut Block) -> Result<(), FlowError> {
         let (starts, samples, dim) = (self.how.starts.max(1), block.y.ncols(), block.z0.nrows());
-        if block.start.is_some() && starts == 1 {
+        if block
+            .start
+            .as_ref()
+            .is_some_and(|start| start.ncols() == starts * samples)
+        {
             return Ok(());
         }
         let mut z = Mat::zeros(dim, starts * samples);

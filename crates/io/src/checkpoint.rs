@@ -18,8 +18,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::encoded::{group_of, text};
-use crate::input::{RANK_LIMIT, refuse_foreign_storage};
-use crate::{InputPath, IoError, StoredTensor, atomic, native, output};
+use crate::input::{RANK_LIMIT, refuse_foreign_storage_always, regular_file};
+use crate::listing::descriptor_of;
+use crate::{InputPath, IoError, StoredTensor, access, atomic, guard, output, texts};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -72,7 +73,7 @@ impl Checkpoint {
     /// it has anything in it that [`Checkpoint::write`] does not write.
     pub fn read(path: &Path) -> Result<Checkpoint, IoError> {
         let source = verified(path)?;
-        native::forbid_filter_plugins();
+        access::prepare();
         // By its descriptor: what is read is what was checked, even where another file has taken the name since.
         let opened = hdf5::File::open(format!("/proc/self/fd/{}", source.as_raw_fd()));
         let file = opened.map_err(|source| IoError::NotHdf5 {
@@ -80,7 +81,7 @@ impl Checkpoint {
             source,
         })?;
         let length = file.size();
-        Reader { path, file, length }.read()
+        guard::reading(path, (length, false), || Reader { path, file, length }.read())
     }
 }
 
@@ -120,7 +121,7 @@ fn verified(path: &Path) -> Result<File, IoError> {
         path: path.to_owned(),
         what,
     };
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = regular_file(path)?;
     let mut stated = Vec::with_capacity(BLOCK);
     file.by_ref()
         .take(BLOCK as u64)
@@ -203,7 +204,10 @@ impl Reader<'_> {
         let other = links.iter().find(|(_, link)| link.link_type != LinkType::Hard);
         match other {
             Some((name, _)) => Err(self.wrong(format!("its `{name}` is a soft or an external link"))),
-            None => Ok(links.into_iter().map(|(name, _)| name).collect()),
+            None => Ok(links
+                .into_iter()
+                .map(|(name, _)| texts::lossy(name.as_bytes()))
+                .collect()),
         }
     }
 
@@ -219,9 +223,9 @@ impl Reader<'_> {
             file: self.path.to_owned(),
             dataset: Some(dataset.name()),
         };
-        refuse_foreign_storage(&from, &self.file, &dataset)?;
+        refuse_foreign_storage_always(&from, &self.file, &dataset)?;
         let shape = dataset.shape();
-        let found = self.hdf5(dataset.dtype().and_then(|dtype| dtype.to_descriptor()))?;
+        let found = descriptor_of(&dataset).map_err(|found| self.wrong(format!("its `{name}` holds {found}")))?;
         let bytes = shape
             .iter()
             .try_fold(size_of::<T>() as u64, |bytes, len| bytes.checked_mul(*len as u64))

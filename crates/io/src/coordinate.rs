@@ -6,11 +6,16 @@ use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenU
 use hdf5::{Dataset, File, SliceOrIndex};
 use ndarray::Array1;
 
+use crate::chunks::Rows;
+use crate::input::{dataset_of, refuse_foreign_storage};
+use crate::native::{Class, class_of};
 use crate::output::Output;
 use crate::{InputPath, IoError};
 
 /// Longest text of fixed length that is read.
 const TEXT: usize = 256;
+/// Texts looked at together when a file is opened.
+const PIECE: usize = 1 << 14;
 
 /// One value per sample, in an open input.
 #[derive(Clone, Debug)]
@@ -31,8 +36,37 @@ enum Kind {
     VarLenUnicode,
 }
 
+impl Kind {
+    /// The texts of `rows`; fails where one is no UTF-8, which the wrapper takes for granted.
+    fn read(self, dataset: &Dataset, rows: Range<usize>) -> hdf5::Result<Vec<String>> {
+        fn checked(bytes: &[u8]) -> hdf5::Result<String> {
+            let text = std::str::from_utf8(bytes);
+            text.map(str::to_owned)
+                .map_err(|_| format!("the text {:?} is no UTF-8", String::from_utf8_lossy(bytes)).into())
+        }
+        macro_rules! read {
+            ($kind:ty) => {{
+                let values: Array1<$kind> = dataset.read_slice_1d(SliceOrIndex::from(rows))?;
+                values.iter().map(|text| checked(text.as_bytes())).collect()
+            }};
+        }
+        match self {
+            Kind::Ascii => read!(FixedAscii<TEXT>),
+            Kind::Unicode => read!(FixedUnicode<TEXT>),
+            Kind::VarLenAscii => read!(VarLenAscii),
+            Kind::VarLenUnicode => read!(VarLenUnicode),
+            Kind::Signed | Kind::Unsigned | Kind::Float => Err("these are numbers".into()),
+        }
+    }
+
+    fn look(self, dataset: &Dataset, rows: Range<usize>) -> hdf5::Result<()> {
+        self.read(dataset, rows).map(drop)
+    }
+}
+
 impl Coordinate {
-    /// The dataset `name` of `file`, an absolute path or one from the group of the data; it must have `samples` values.
+    /// The dataset `name` of `file`, an absolute path or one from the group of the data; it must have `samples` values, of which
+    /// texts are all read once: HDF5 takes the length of each from the file and gets memory for it, and here it is bounded.
     pub(crate) fn open(
         file: &File,
         (input, samples): (&InputPath, usize),
@@ -52,16 +86,23 @@ impl Coordinate {
             what,
             candidates: candidates.clone(),
         };
-        let dataset = file
-            .dataset(&path)
-            .map_err(|_| bad("there is no such dataset".into()))?;
-        if dataset.filename() != file.filename() {
-            return Err(bad("it lies in another file".into()));
-        }
+        let place = InputPath {
+            file: input.file.clone(),
+            dataset: Some(path.clone()),
+        };
+        let dataset = dataset_of(file, &place).map_err(|error| match error {
+            IoError::NoDataset { .. } => bad("there is no such dataset".into()),
+            other => other,
+        })?;
+        refuse_foreign_storage(&place, file, &dataset)?;
         if dataset.shape() != [samples] {
             return Err(bad(format!("it has shape {:?}, not [{samples}]", dataset.shape())));
         }
-        let found = dataset.dtype().and_then(|dtype| dtype.to_descriptor());
+        let datatype = dataset.dtype();
+        if let Ok(Class::Other(what)) = datatype.as_ref().map(class_of) {
+            return Err(bad(format!("its values are {what}")));
+        }
+        let found = datatype.and_then(|datatype| datatype.to_descriptor());
         let kind = match found {
             Ok(TypeDescriptor::Integer(_)) => Kind::Signed,
             Ok(TypeDescriptor::Unsigned(_)) => Kind::Unsigned,
@@ -74,6 +115,18 @@ impl Coordinate {
             Err(error) => return Err(bad(format!("its type cannot be read: {error}"))),
         };
         let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+        let mut rows = Rows::new(file, &place, dataset)?;
+        let texts = !matches!(kind, Kind::Signed | Kind::Unsigned | Kind::Float);
+        let pieces = (0..samples)
+            .step_by(PIECE)
+            .map(|start| start..samples.min(start + PIECE));
+        for piece in pieces {
+            rows.read_texts(
+                piece.clone(),
+                |dataset| if texts { kind.look(dataset, piece) } else { Ok(()) },
+            )?;
+        }
+        let dataset = rows.dataset;
         Ok(Coordinate { name, dataset, kind })
     }
 
@@ -84,10 +137,9 @@ impl Coordinate {
 
     /// The values of rows as texts, to be compared.
     pub fn texts(&self, rows: Range<usize>) -> Result<Vec<String>, IoError> {
-        let slab = || SliceOrIndex::from(rows.clone());
         macro_rules! read {
             ($kind:ty) => {{
-                let values: hdf5::Result<Array1<$kind>> = self.dataset.read_slice_1d(slab());
+                let values: hdf5::Result<Array1<$kind>> = self.dataset.read_slice_1d(SliceOrIndex::from(rows));
                 values.map(|values| values.iter().map(|value| value.to_string()).collect())
             }};
         }
@@ -95,15 +147,16 @@ impl Coordinate {
             Kind::Signed => read!(i64),
             Kind::Unsigned => read!(u64),
             Kind::Float => read!(f64),
-            Kind::Ascii => read!(FixedAscii<TEXT>),
-            Kind::Unicode => read!(FixedUnicode<TEXT>),
-            Kind::VarLenAscii => read!(VarLenAscii),
-            Kind::VarLenUnicode => read!(VarLenUnicode),
+            text => text.read(&self.dataset, rows),
         };
-        texts.map_err(|source| IoError::Hdf5 {
+        texts.map_err(|source| self.unreadable(source))
+    }
+
+    fn unreadable(&self, source: hdf5::Error) -> IoError {
+        IoError::NotHdf5 {
             path: self.dataset.filename().into(),
             source,
-        })
+        }
     }
 
     /// Upper bound of the bytes of a value in the output.
@@ -135,22 +188,24 @@ impl Coordinate {
         macro_rules! read {
             ($kind:ty) => {{
                 let values: hdf5::Result<Array1<$kind>> = self.dataset.read_slice_1d(slab());
-                output.with(|_| values)?.into_iter()
+                values
+                    .map_err(|source| self.unreadable(source))?
+                    .into_raw_vec_and_offset()
+                    .0
             }};
         }
         match self.kind {
-            Kind::Signed => output.put(&self.name, start, &[], read!(i64).collect()),
-            Kind::Unsigned => output.put(&self.name, start, &[], read!(u64).collect()),
-            Kind::Float => output.put(&self.name, start, &[], read!(f64).collect()),
-            Kind::Ascii => self.put_texts(output, start, read!(FixedAscii<TEXT>).map(|text| text.to_string())),
-            Kind::Unicode => self.put_texts(output, start, read!(FixedUnicode<TEXT>).map(|text| text.to_string())),
-            Kind::VarLenAscii => self.put_texts(output, start, read!(VarLenAscii).map(|text| text.to_string())),
-            Kind::VarLenUnicode => self.put_texts(output, start, read!(VarLenUnicode).map(|text| text.to_string())),
+            Kind::Signed => output.put(&self.name, start, &[], read!(i64)),
+            Kind::Unsigned => output.put(&self.name, start, &[], read!(u64)),
+            Kind::Float => output.put(&self.name, start, &[], read!(f64)),
+            text => {
+                let texts = text.read(&self.dataset, rows.clone());
+                self.put_texts(output, start, texts.map_err(|source| self.unreadable(source))?)
+            }
         }
     }
 
-    fn put_texts(&self, output: &mut Output, start: usize, texts: impl Iterator<Item = String>) -> Result<(), IoError> {
-        let texts: Vec<String> = texts.collect();
+    fn put_texts(&self, output: &mut Output, start: usize, texts: Vec<String>) -> Result<(), IoError> {
         let bytes: usize = texts.iter().map(String::len).sum();
         output.reserve(bytes as u64 + (1 << 16))?;
         let values: hdf5::Result<Vec<VarLenUnicode>> = texts

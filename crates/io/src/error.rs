@@ -21,6 +21,14 @@ pub enum IoError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// It is no regular file, so that it has no length to check against and may never end.
+    #[error("{}: is {what}; name a regular file", path.display())]
+    NotAFile {
+        /// The path asked for.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// An attribute that names missing values cannot be understood.
     #[error(
         "{path}: its attribute `{attribute}` is {found}: a number, or up to {limit}, are needed there; mend or delete it"
@@ -78,6 +86,38 @@ pub enum IoError {
         path: PathBuf,
         /// What the parser said.
         source: safetensors::SafeTensorError,
+    },
+    /// Two tensors or metadata values have the same name.
+    #[error("{}: `{name}` stands twice in its header; save it again", path.display())]
+    DuplicateTensor {
+        /// The file asked for.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// The file is pickled Python objects, or an archive of some.
+    #[error(
+        "{}: is a pickle, as torch.save writes it: reading one runs whatever code is in it, so that it is never read; where \
+         you trust it, convert it once: python3 -c \"import torch, safetensors.torch as s; \
+         s.save_file(torch.load('{}', weights_only=True), 'model.safetensors')\", or use datasets/gfe_export.py, which adds \
+         the architecture",
+        path.display(), path.display()
+    )]
+    Pickle {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// A metadata value is longer than an architecture or settings can be.
+    #[error("{}: metadata `{key}` has {found} bytes, at most {limit} can be", path.display())]
+    MetadataTooLarge {
+        /// The file asked for.
+        path: PathBuf,
+        /// The metadata key.
+        key: &'static str,
+        /// Its length.
+        found: usize,
+        /// The most that it may be.
+        limit: usize,
     },
     /// The metadata lacks `gfe.decoder`.
     #[error(
@@ -165,6 +205,16 @@ pub enum IoError {
         /// What HDF5 said.
         source: hdf5::Error,
     },
+    /// Another program has the file open for writing.
+    #[error(
+        "{}: is locked by another program: run this again once that is done, or say --hdf5-locking off where the file system \
+         has no locks to speak of",
+        path.display()
+    )]
+    Locked {
+        /// The file asked for.
+        path: PathBuf,
+    },
     /// The file has no dataset of that name.
     #[error("{}: no dataset `{dataset}`; its numeric datasets are {numeric:?}", path.display())]
     NoDataset {
@@ -207,10 +257,83 @@ pub enum IoError {
         values_limit: usize,
     },
     /// The values lie in another file.
-    #[error("{path}: its values lie in another file; copy them into one file, e.g. with h5py")]
+    #[error(
+        "{path}: its values lie in another file; copy them into one file, e.g. with h5repack, or say --allow-external where \
+         you know that file"
+    )]
     ForeignStorage {
         /// File and dataset.
         path: String,
+    },
+    /// The dataset declares far more than its file can hold packed.
+    #[error(
+        "{path}: declares {declared} bytes of values, and its file holds {stored} of them: it was not written to its end; \
+         write it again, with the length that it has"
+    )]
+    Unwritten {
+        /// File and dataset.
+        path: String,
+        /// Bytes of all values.
+        declared: u64,
+        /// Bytes in the file.
+        stored: u64,
+    },
+    /// The chunks are too large to be held, or too many.
+    #[error("{path}: its chunks of {chunk:?} are {found} {what}, and {limit} can be held; rewrite it: {repack}")]
+    BadChunks {
+        /// File and dataset.
+        path: String,
+        /// Lengths of a chunk.
+        chunk: Vec<u64>,
+        /// How many.
+        found: u64,
+        /// Most.
+        limit: u64,
+        /// Of what.
+        what: &'static str,
+        /// The command that mends it.
+        repack: String,
+    },
+    /// The values are packed in a way that a plain HDF5 cannot unpack, or that cannot be checked before.
+    #[error(
+        "{path}: its filters are {filters:?}; shuffle, then gzip, then fletcher32 are read; where the program that wrote it \
+         is at hand, rewrite it there: {repack}"
+    )]
+    BadFilters {
+        /// File and dataset.
+        path: String,
+        /// The filters, in their order.
+        filters: Vec<String>,
+        /// The command that mends it.
+        repack: String,
+    },
+    /// What is stored of a chunk cannot be one.
+    #[error(
+        "{path}: its chunk at {offset:?} is {what}: {stored} bytes for {unpacked}; it is damaged, fetch or write it again"
+    )]
+    BadChunk {
+        /// File and dataset.
+        path: String,
+        /// The chunk's first value.
+        offset: Vec<u64>,
+        /// Bytes in the file.
+        stored: u64,
+        /// Bytes of a chunk.
+        unpacked: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Rows cannot be read.
+    #[error("{path}: rows {first}..{end} cannot be read: {source}; the file may be damaged: fetch or write it again")]
+    Rows {
+        /// File and dataset.
+        path: String,
+        /// The first of the rows.
+        first: usize,
+        /// The one after the last.
+        end: usize,
+        /// What HDF5 said.
+        source: hdf5::Error,
     },
     /// A dataset that is to be passed through cannot be.
     #[error(
@@ -322,12 +445,14 @@ pub enum IoError {
 }
 
 impl IoError {
-    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error, 75 held.
+    /// Exit code of the program, after BSD's sysexits: 65 bad data, 66 no input, 73 cannot create, 74 I/O error, 75 held by
+    /// another program.
     pub fn exit_code(&self) -> u8 {
         match self {
-            IoError::NotFound { .. } | IoError::NoDataset { .. } => 66,
+            IoError::NotFound { .. } | IoError::NoDataset { .. } | IoError::NotAFile { .. } => 66,
+            IoError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 66,
             IoError::Create { .. } | IoError::OtherParts { .. } => 73,
-            IoError::Held { .. } => 75,
+            IoError::Held { .. } | IoError::Locked { .. } => 75,
             IoError::Read { .. } | IoError::Write { .. } | IoError::NoSpace { .. } | IoError::Hdf5 { .. } => 74,
             _ => 65,
         }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hdf5::types::{IntSize, TypeDescriptor, VarLenUnicode};
+use hdf5::types::{IntSize, TypeDescriptor};
 use hdf5::{Dataset, File, Group, IndexType, IterationOrder, LinkType};
 use serde_json::Value;
 
-use crate::input::{open_file, refuse_foreign_storage};
-use crate::{Column, InputPath, IoError, Table, Values, heap, write_tables};
+use crate::chunks::Rows;
+use crate::input::{open_file, refuse_foreign_storage_always};
+use crate::listing::descriptor_of;
+use crate::texts::{attribute as text_of, lossy};
+use crate::{Column, InputPath, IoError, Table, Values, guard, heap, write_tables};
 
 /// The dimension of every column.
 const RECORD: &str = "record";
@@ -172,6 +175,10 @@ impl History {
     /// Fails where there is no such file, it is not HDF5 or no history, or it declares more than 2^24 values. What is not
     /// a column of numbers, such as datasets that somebody else has added, is passed over.
     pub fn read(path: &Path) -> Result<History, IoError> {
+        guard::opening(path, || History::read_within(path))
+    }
+
+    fn read_within(path: &Path) -> Result<History, IoError> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let file = open_file(path)?;
         let wrong = |what: String| IoError::NotHistory {
@@ -203,6 +210,7 @@ impl History {
             ..History::default()
         };
         for name in file.attr_names().unwrap_or_default() {
+            let name = lossy(name.as_bytes());
             let note = text_of(&file, &name).and_then(|text| serde_json::from_str(&text).ok());
             if let Some(note) = note.filter(|_| !OWN.contains(&name.as_str())) {
                 history.notes.insert(name, note);
@@ -261,12 +269,6 @@ fn stored(column: &HistoryColumn) -> Column {
     }
 }
 
-/// A text among the attributes.
-fn text_of(location: &hdf5::Location, name: &str) -> Option<String> {
-    let text = location.attr(name).ok()?.read_scalar::<VarLenUnicode>().ok()?;
-    Some(text.as_str().to_owned())
-}
-
 /// The columns of a group, and the groups in it by name.
 type Found = (Vec<HistoryColumn>, Vec<(String, Group)>);
 
@@ -285,11 +287,12 @@ impl Reader<'_> {
             .map_err(|source| self.hdf5(source))?;
         let (mut columns, mut groups) = (Vec::new(), Vec::new());
         for (name, link) in links {
+            let name = lossy(name.as_bytes());
             if link.link_type != LinkType::Hard || name == RECORD {
                 continue;
             }
             if let Ok(dataset) = group.dataset(&name) {
-                columns.extend(self.column(name, &dataset)?);
+                columns.extend(self.column(name, dataset)?);
             } else if let Ok(inner) = group.group(&name) {
                 groups.push((name, inner));
             }
@@ -311,32 +314,33 @@ impl Reader<'_> {
     }
 
     /// The column that a dataset holds; none where it has other than one axis, or no numbers.
-    fn column(&mut self, name: String, dataset: &Dataset) -> Result<Option<HistoryColumn>, IoError> {
+    fn column(&mut self, name: String, dataset: Dataset) -> Result<Option<HistoryColumn>, IoError> {
         use TypeDescriptor::{Float, Integer, Unsigned};
-        let found = dataset.dtype().and_then(|dtype| dtype.to_descriptor());
-        let (&[len], Ok(found @ (Integer(_) | Unsigned(_) | Float(_)))) = (&dataset.shape()[..], found) else {
-            return Ok(None);
-        };
         let from = InputPath {
             file: self.path.to_owned(),
             dataset: Some(dataset.name()),
         };
-        refuse_foreign_storage(&from, self.file, dataset)?;
+        refuse_foreign_storage_always(&from, self.file, &dataset)?;
+        let (&[len], Ok(found)) = (&dataset.shape()[..], descriptor_of(&dataset)) else {
+            return Ok(None);
+        };
         self.left = self.left.checked_sub(len).ok_or_else(|| {
             let text = format!("it declares more than {VALUES_LIMIT} values, {len} of them in `{name}`");
             self.wrong(text)
         })?;
+        let mut rows = Rows::new(self.file, &from, dataset)?;
         let values = match found {
             _ if len == 0 && matches!(found, Float(_)) => Series::Reals(Vec::new()),
             _ if len == 0 => Series::Integers(Vec::new()),
             Integer(_) | Unsigned(IntSize::U1 | IntSize::U2 | IntSize::U4) => {
-                Series::Integers(dataset.read_raw().map_err(|source| self.hdf5(source))?)
+                Series::Integers(rows.read(0..len, |dataset| dataset.read_raw())?)
             }
-            _ => Series::Reals(dataset.read_raw().map_err(|source| self.hdf5(source))?),
+            _ => Series::Reals(rows.read(0..len, |dataset| dataset.read_raw())?),
         };
+        let dataset = rows.dataset;
         Ok(Some(HistoryColumn {
-            long_name: text_of(dataset, "long_name").unwrap_or_default(),
-            units: text_of(dataset, "units"),
+            long_name: text_of(&dataset, "long_name").unwrap_or_default(),
+            units: text_of(&dataset, "units"),
             name,
             values,
         }))

@@ -1,8 +1,10 @@
 //! An HDF5 dataset as a source of samples: its first axis counts them.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gfe_model::{Axis, DataError, DataShape, DatasetSource, Dim, Element, TargetsMut};
@@ -11,8 +13,9 @@ use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 
-use crate::listing::{axis_values, dimension_names, numeric_datasets, per_sample_datasets};
-use crate::{Coordinate, IoError, Missing, native};
+use crate::chunks::Rows;
+use crate::listing::{axis_values, descriptor_of, dimension_names, numeric_datasets, per_sample_datasets};
+use crate::{Coordinate, IoError, Missing, access, guard};
 
 /// Most axes of a dataset, the sample axis included.
 pub(crate) const RANK_LIMIT: usize = 8;
@@ -57,7 +60,9 @@ impl fmt::Display for InputPath {
 pub struct H5Input {
     path: InputPath,
     file: File,
-    dataset: Dataset,
+    rows: Rows,
+    element: TypeDescriptor,
+    axes: Vec<Axis>,
     shape: DataShape,
     scale: f64,
     missing: Missing,
@@ -73,8 +78,13 @@ impl H5Input {
     /// Opens `path`; every value read is multiplied by `scale`, by default 1/255 for unsigned bytes and 1 otherwise.
     ///
     /// Fails where the file is missing or not HDF5, the dataset is missing, not unique or not numeric, has no axis or
-    /// more than 8, or keeps its values in another file.
+    /// more than 8, keeps its values in another file, or is not held by its own; and where a chunk of it takes more than
+    /// [`CHUNK_MEMORY`](crate::CHUNK_MEMORY) or is packed in another way than by shuffle, gzip and fletcher32.
     pub fn open(path: &InputPath, scale: Option<f64>) -> Result<H5Input, IoError> {
+        guard::opening(&path.file, || H5Input::open_within(path, scale))
+    }
+
+    fn open_within(path: &InputPath, scale: Option<f64>) -> Result<H5Input, IoError> {
         let file = open_file(&path.file)?;
         let name = match &path.dataset {
             Some(name) => name.clone(),
@@ -84,19 +94,25 @@ impl H5Input {
             file: path.file.clone(),
             dataset: Some(name.clone()),
         };
-        let dataset = file.dataset(&name).map_err(|_| IoError::NoDataset {
-            path: path.file.clone(),
-            dataset: name,
-            numeric: numeric_datasets(&file),
-        })?;
+        let dataset = dataset_of(&file, &path)?;
         refuse_foreign_storage(&path, &file, &dataset)?;
-        let bytes = is_unsigned_byte(&path, &dataset)?;
+        let element = number_type(&path, &dataset)?;
         let extents = dataset.shape();
         let shape = shape_of(&path, &extents, dimension_names(&file, &dataset))?;
+        let rows = Rows::new(&file, &path, dataset)?;
+        let mut values = axis_values(&file, &rows.dataset).into_iter().skip(1);
+        let dims = shape.dims.iter().cloned();
+        let axes = dims.map(|dim| Axis {
+            values: values.next().flatten().filter(|values| values.len() == dim.len),
+            dim,
+        });
+        let bytes = element == TypeDescriptor::Unsigned(IntSize::U1);
         Ok(H5Input {
+            axes: axes.collect(),
             path,
             file,
-            dataset,
+            rows,
+            element,
             shape,
             scale: scale.unwrap_or(if bytes { 1.0 / 255.0 } else { 1.0 }),
             missing: Missing::default(),
@@ -108,7 +124,7 @@ impl H5Input {
     ///
     /// Fails where the attributes cannot be understood.
     pub fn heed_missing(&mut self, nan: bool) -> Result<(), IoError> {
-        let missing = Missing::of(&self.path, &self.dataset)?;
+        let missing = guard::opening(&self.path.file, || Missing::of(&self.path, &self.rows.dataset))?;
         self.missing = if nan { missing.with_nan() } else { missing };
         Ok(())
     }
@@ -130,13 +146,12 @@ impl H5Input {
 
     /// The type of the stored values, in words.
     pub fn dtype(&self) -> String {
-        let descriptor = self.dataset.dtype().and_then(|dtype| dtype.to_descriptor());
-        descriptor.map_or_else(|error| error.to_string(), |descriptor| descriptor.to_string())
+        self.element.to_string()
     }
 
     /// Samples of a chunk of the dataset, if it has chunks.
     pub fn chunk_rows(&self) -> Option<usize> {
-        self.dataset.chunk().and_then(|chunk| chunk.first().copied())
+        self.rows.dataset.chunk().and_then(|chunk| chunk.first().copied())
     }
 
     /// A dataset with one value per sample, by its path or its name beside the data.
@@ -144,23 +159,20 @@ impl H5Input {
     /// Fails where there is none, it has another shape, or its values are neither numbers nor texts.
     pub fn coordinate(&self, name: &str) -> Result<Coordinate, IoError> {
         let samples = self.shape.samples;
-        let candidates = per_sample_datasets(&self.file, samples);
-        Coordinate::open(&self.file, (&self.path, samples), name, candidates)
+        guard::opening(&self.path.file, || {
+            let candidates = per_sample_datasets(&self.file, samples);
+            Coordinate::open(&self.file, (&self.path, samples), name, candidates)
+        })
     }
 
     /// The samples `run` as one hyperslab.
-    fn read_run(&self, run: Range<usize>) -> Result<ArrayD<f64>, DataError> {
+    fn read_run(&mut self, run: Range<usize>) -> Result<ArrayD<f64>, DataError> {
         let rest = self.shape.dims.iter().map(|dim| SliceOrIndex::from(0..dim.len));
         let slab: Vec<SliceOrIndex> = std::iter::once(SliceOrIndex::from(run.clone())).chain(rest).collect();
-        self.dataset
-            .read_slice(Hyperslab::from(slab))
-            .map_err(|error| DataError {
-                message: format!(
-                    "{}: samples {run:?} cannot be read: {error}; if it has a filter that a plain HDF5 lacks, rewrite it \
-                     with h5repack -f GZIP=1, else the file may be damaged",
-                    self.path
-                ),
-            })
+        let read = self.rows.read(run, |dataset| dataset.read_slice(Hyperslab::from(slab)));
+        read.map_err(|error| DataError {
+            message: error.to_string(),
+        })
     }
 }
 
@@ -171,19 +183,13 @@ impl DatasetSource for H5Input {
 
     /// With the coordinates of their dimension scales where these are numbers.
     fn axes(&self) -> Vec<Axis> {
-        let mut values = axis_values(&self.file, &self.dataset).into_iter().skip(1);
-        let dims = self.shape.dims.iter().cloned();
-        dims.map(|dim| Axis {
-            values: values.next().flatten().filter(|values| values.len() == dim.len),
-            dim,
-        })
-        .collect()
+        self.axes.clone()
     }
 
     fn element(&self) -> Element {
-        match self.dataset.dtype().and_then(|dtype| dtype.to_descriptor()) {
-            Ok(TypeDescriptor::Unsigned(IntSize::U1)) => Element::U8,
-            Ok(TypeDescriptor::Float(FloatSize::U2 | FloatSize::U4)) => Element::F32,
+        match self.element {
+            TypeDescriptor::Unsigned(IntSize::U1) => Element::U8,
+            TypeDescriptor::Float(FloatSize::U2 | FloatSize::U4) => Element::F32,
             _ => Element::F64,
         }
     }
@@ -199,10 +205,13 @@ impl DatasetSource for H5Input {
         }
         let values = self.shape.values();
         let mut column = 0;
-        for run in ids.chunk_by(|a, b| a + 1 == *b) {
-            let block = self.read_run(run[0]..run[0] + run.len())?;
+        let runs = ids.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[0] + run.len());
+        let pieces: Vec<Range<usize>> = runs.flat_map(|run| self.rows.pieces(run)).collect();
+        for piece in pieces {
+            let len = piece.len();
+            let block = self.read_run(piece)?;
             let mut source = block.iter();
-            for lane in column..column + run.len() {
+            for lane in column..column + len {
                 for (i, (into, from)) in y
                     .as_mut()
                     .col_mut(lane)
@@ -219,7 +228,7 @@ impl DatasetSource for H5Input {
                     }
                 }
             }
-            column += run.len();
+            column += len;
         }
         Ok(())
     }
@@ -227,18 +236,68 @@ impl DatasetSource for H5Input {
 
 /// Opens an HDF5 file for reading, telling a file that is not there from one that is something else.
 pub(crate) fn open_file(path: &Path) -> Result<File, IoError> {
-    native::forbid_filter_plugins();
-    std::fs::File::open(path).map_err(|source| match source.kind() {
+    access::prepare();
+    regular_file(path)?;
+    guard::opening(path, || {
+        File::open(path).map_err(|source| {
+            if says(source.clone(), "unable to lock file") {
+                IoError::Locked { path: path.to_owned() }
+            } else {
+                IoError::NotHdf5 {
+                    path: path.to_owned(),
+                    source,
+                }
+            }
+        })
+    })
+}
+
+/// Opens a regular file for reading; pipes and devices, which may never end, are not opened.
+pub(crate) fn regular_file(path: &Path) -> Result<fs::File, IoError> {
+    let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => IoError::NotFound { path: path.to_owned() },
         _ => IoError::Read {
             path: path.to_owned(),
             source,
         },
-    })?;
-    File::open(path).map_err(|source| IoError::NotHdf5 {
+    };
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    let what = match () {
+        () if kind.is_file() => return fs::File::open(path).map_err(failed),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    Err(IoError::NotAFile {
         path: path.to_owned(),
-        source,
+        what,
     })
+}
+
+/// The dataset that `path` names in the open `file`.
+pub(crate) fn dataset_of(file: &File, path: &InputPath) -> Result<Dataset, IoError> {
+    let name = path.dataset.as_deref().unwrap_or("/");
+    file.dataset(name).map_err(|error| {
+        // The class of external links was taken away.
+        if says(error, "UD link class") {
+            IoError::ForeignStorage { path: path.to_string() }
+        } else {
+            IoError::NoDataset {
+                path: path.file.clone(),
+                dataset: name.to_owned(),
+                numeric: numeric_datasets(file),
+            }
+        }
+    })
+}
+
+/// Whether the reasons that HDF5 gives have these words in them.
+fn says(error: hdf5::Error, words: &str) -> bool {
+    let hdf5::Error::HDF5(stack) = error else { return false };
+    stack
+        .expand()
+        .is_ok_and(|stack| stack.iter().any(|frame| frame.desc().contains(words)))
 }
 
 /// The one numeric dataset of a file whose dataset was not named.
@@ -253,13 +312,22 @@ fn the_only_dataset(path: &Path, file: &File) -> Result<String, IoError> {
     }
 }
 
-/// External links, external storage and virtual datasets would let a data file copy other files into the output.
+/// External links, external storage and virtual datasets would let a data file copy other files into the output: so they
+/// are refused where the user has not allowed them.
 pub(crate) fn refuse_foreign_storage(path: &InputPath, file: &File, dataset: &Dataset) -> Result<(), IoError> {
-    let hdf5 = |source| IoError::Hdf5 {
+    if access::external_is_allowed() {
+        return Ok(());
+    }
+    refuse_foreign_storage_always(path, file, dataset)
+}
+
+/// The same for files that this program wrote, which have none.
+pub(crate) fn refuse_foreign_storage_always(path: &InputPath, file: &File, dataset: &Dataset) -> Result<(), IoError> {
+    let damaged = |source| IoError::NotHdf5 {
         path: path.file.clone(),
         source,
     };
-    let storage = dataset.dcpl().map_err(hdf5)?;
+    let storage = dataset.dcpl().map_err(damaged)?;
     let foreign = dataset.filename() != file.filename()
         || matches!(dataset.layout(), Layout::Virtual)
         || !storage.external().is_empty();
@@ -270,21 +338,12 @@ pub(crate) fn refuse_foreign_storage(path: &InputPath, file: &File, dataset: &Da
     }
 }
 
-/// Whether the values are unsigned bytes; fails where they are no numbers.
-fn is_unsigned_byte(path: &InputPath, dataset: &Dataset) -> Result<bool, IoError> {
-    let found = dataset.dtype().and_then(|dtype| dtype.to_descriptor());
-    match found {
-        Ok(TypeDescriptor::Unsigned(size)) => Ok(size == IntSize::U1),
-        Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Float(_)) => Ok(false),
-        Ok(other) => Err(IoError::NotNumeric {
-            path: path.to_string(),
-            found: other.to_string(),
-        }),
-        Err(error) => Err(IoError::NotNumeric {
-            path: path.to_string(),
-            found: error.to_string(),
-        }),
-    }
+/// The type of the values; fails where they are no numbers.
+fn number_type(path: &InputPath, dataset: &Dataset) -> Result<TypeDescriptor, IoError> {
+    descriptor_of(dataset).map_err(|found| IoError::NotNumeric {
+        path: path.to_string(),
+        found,
+    })
 }
 
 /// Checks rank and size before anything is allocated for them.

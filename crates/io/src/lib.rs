@@ -4,13 +4,16 @@
 //! at all. This crate computes nothing.
 #![warn(missing_docs)]
 
+mod access;
 mod atomic;
 mod checkpoint;
+mod chunks;
 mod converted;
 mod coordinate;
 mod decoded;
 mod encoded;
 mod error;
+mod guard;
 mod hash;
 mod heap;
 mod history;
@@ -24,9 +27,12 @@ mod parts;
 mod reader;
 mod scales;
 mod tables;
+mod texts;
 
+pub use access::{Access, Locking, set_access};
 pub use atomic::{check_creatable, write_whole};
 pub use checkpoint::Checkpoint;
+pub use chunks::CHUNK_MEMORY;
 pub use converted::DataWriter;
 pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;

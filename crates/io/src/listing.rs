@@ -1,12 +1,19 @@
 //! What a file has to offer: its numeric datasets, and the names of a dataset's axes.
 
-use hdf5::types::{FixedAscii, TypeDescriptor, VarLenArray, VarLenUnicode};
-use hdf5::{Dataset, File, Group, IndexType, IterationOrder, LinkType, ObjectReference1, ReferencedObject};
+use hdf5::dataset::Layout;
+use hdf5::types::{FixedAscii, TypeDescriptor, VarLenArray};
+use hdf5::{Container, Dataset, File, Group, IndexType, IterationOrder, LinkType, ObjectReference1, ReferencedObject};
+
+use crate::chunks::Rows;
+use crate::native::{Class, class_of};
+use crate::{InputPath, access, texts};
 
 /// Groups deeper than this are not searched.
 const DEPTH_LIMIT: usize = 8;
 /// A list of more names than this helps nobody.
 const LIST_LIMIT: usize = 50;
+/// Most axes that HDF5 has (H5S_MAX_RANK).
+const RANK_MAX: usize = 32;
 
 /// Paths of the datasets of numbers with at least one axis, dimension scales left out; 50 at most.
 pub(crate) fn numeric_datasets(file: &File) -> Vec<String> {
@@ -22,7 +29,7 @@ pub(crate) fn per_sample_datasets(file: &File, samples: usize) -> Vec<String> {
     visit(
         file,
         ("", DEPTH_LIMIT),
-        &|dataset: &Dataset| dataset.shape() == [samples],
+        &|dataset: &Dataset| is_at_home(dataset) && dataset.shape() == [samples],
         &mut found,
     );
     found
@@ -38,7 +45,7 @@ fn visit(group: &Group, (prefix, depth): (&str, usize), wanted: &dyn Fn(&Dataset
         if found.len() >= LIST_LIMIT {
             return;
         }
-        let path = format!("{prefix}/{name}");
+        let path = format!("{prefix}/{}", texts::lossy(name.as_bytes()));
         if let Ok(dataset) = group.dataset(&name) {
             if wanted(&dataset) {
                 found.push(path);
@@ -51,27 +58,37 @@ fn visit(group: &Group, (prefix, depth): (&str, usize), wanted: &dyn Fn(&Dataset
     }
 }
 
+/// The type of numbers, or in words what the values are instead.
+pub(crate) fn descriptor_of(values: &Container) -> Result<TypeDescriptor, String> {
+    let words = |error: hdf5::Error| texts::lossy(error.to_string().as_bytes());
+    let datatype = values.dtype().map_err(words)?;
+    match class_of(&datatype) {
+        Class::Integer | Class::Float => datatype.to_descriptor().map_err(words),
+        Class::Text => Err("texts".into()),
+        Class::Other(what) => Err(what.into()),
+    }
+}
+
+/// Whether even the length of a dataset can be asked for without another file being opened.
+pub(crate) fn is_at_home(dataset: &Dataset) -> bool {
+    access::external_is_allowed() || !matches!(dataset.layout(), Layout::Virtual)
+}
+
 fn is_numeric(dataset: &Dataset) -> bool {
-    use TypeDescriptor::{Float, Integer, Unsigned};
-    let descriptor = dataset.dtype().and_then(|dtype| dtype.to_descriptor());
-    matches!(descriptor, Ok(Integer(_) | Unsigned(_) | Float(_)))
+    is_at_home(dataset) && descriptor_of(dataset).is_ok()
 }
 
 fn is_scale(dataset: &Dataset) -> bool {
     let class = dataset
         .attr("CLASS")
         .and_then(|class| class.read_scalar::<FixedAscii<16>>());
-    class.is_ok_and(|class| class.as_str() == "DIMENSION_SCALE")
+    class.is_ok_and(|class| class.as_bytes() == b"DIMENSION_SCALE")
 }
 
 /// Name of each axis where the dataset has one: its label, else the name of its dimension scale.
 pub(crate) fn dimension_names(file: &File, dataset: &Dataset) -> Vec<Option<String>> {
     let scales = scale_names(file, dataset).unwrap_or_default();
-    let labels: Vec<String> = dataset
-        .attr("DIMENSION_LABELS")
-        .and_then(|labels| labels.read_1d::<VarLenUnicode>())
-        .map(|labels| labels.iter().map(|label| label.to_string()).collect())
-        .unwrap_or_default();
+    let labels = texts::list(dataset, "DIMENSION_LABELS");
     let name = |axis: usize| {
         let label = labels.get(axis).filter(|label| !label.is_empty()).cloned();
         label.or_else(|| scales.get(axis).cloned().flatten())
@@ -81,7 +98,13 @@ pub(crate) fn dimension_names(file: &File, dataset: &Dataset) -> Vec<Option<Stri
 
 /// Last part of the path of each axis' first scale.
 fn scale_names(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<String>>> {
-    let name = |scale: Option<Dataset>| scale.and_then(|scale| scale.name().rsplit('/').next().map(str::to_owned));
+    let last = |scale: Dataset| {
+        texts::lossy(scale.name().as_bytes())
+            .rsplit('/')
+            .next()
+            .map(str::to_owned)
+    };
+    let name = |scale: Option<Dataset>| scale.and_then(last);
     Ok(scales_of(file, dataset)?.into_iter().map(name).collect())
 }
 
@@ -89,7 +112,13 @@ fn scale_names(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<String
 pub(crate) fn axis_values(file: &File, dataset: &Dataset) -> Vec<Option<Vec<f64>>> {
     let values = |scale: Option<Dataset>| {
         let scale = scale.filter(|scale| is_numeric(scale) && scale.ndim() == 1 && scale.size() <= 1 << 20)?;
-        scale.read_raw::<f64>().ok()
+        let path = InputPath {
+            file: file.filename().into(),
+            dataset: Some(scale.name()),
+        };
+        let len = scale.size();
+        let mut rows = Rows::new(file, &path, scale).ok()?;
+        rows.read(0..len, |scale| scale.read_raw::<f64>()).ok()
     };
     let scales = scales_of(file, dataset).unwrap_or_default();
     scales.into_iter().map(values).collect()
@@ -97,9 +126,11 @@ pub(crate) fn axis_values(file: &File, dataset: &Dataset) -> Vec<Option<Vec<f64>
 
 /// The first scale of each axis.
 fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Option<Dataset>>> {
-    let lists = dataset
-        .attr("DIMENSION_LIST")?
-        .read_1d::<VarLenArray<ObjectReference1>>()?;
+    let attribute = dataset.attr("DIMENSION_LIST")?;
+    if attribute.size() > RANK_MAX {
+        return Err("it has more scales than HDF5 has axes".into());
+    }
+    let lists = attribute.read_1d::<VarLenArray<ObjectReference1>>()?;
     let first = |list: &VarLenArray<ObjectReference1>| match file.dereference(list.first()?).ok()? {
         ReferencedObject::Dataset(scale) => Some(scale),
         _ => None,

@@ -3,6 +3,7 @@
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5::{Attribute, Dataset};
 
+use crate::listing::descriptor_of;
 use crate::{InputPath, IoError};
 
 /// The attributes that name values for what is missing, after the CF conventions.
@@ -25,7 +26,7 @@ impl Missing {
     ///
     /// Fails where an attribute is there and holds no numbers, or too many: to go on would take missing values for data.
     pub(crate) fn of(path: &InputPath, dataset: &Dataset) -> Result<Missing, IoError> {
-        let stored = dataset.dtype().and_then(|dtype| dtype.to_descriptor()).ok();
+        let stored = descriptor_of(dataset).ok();
         let there = dataset.attr_names().unwrap_or_default();
         let mut missing = Missing::default();
         for name in ATTRIBUTES
@@ -77,11 +78,7 @@ impl Missing {
 
 /// The numbers of an attribute, or what it is instead.
 fn numbers(attribute: &Attribute) -> Result<Vec<f64>, String> {
-    match attribute.dtype().and_then(|dtype| dtype.to_descriptor()) {
-        Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_)) => {}
-        Ok(other) => return Err(format!("of type {other}")),
-        Err(error) => return Err(error.to_string()),
-    }
+    descriptor_of(attribute).map_err(|what| format!("of {what}"))?;
     // Before anything is allocated for them.
     let shape = attribute.shape();
     let count = shape.iter().try_fold(1_usize, |product, len| product.checked_mul(*len));

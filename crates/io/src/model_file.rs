@@ -1,14 +1,15 @@
 //! Model files: weights as safetensors tensors, the architecture as JSON in the metadata. No code, one file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use gfe_model::TensorSpec;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::tensor::Metadata;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value, json};
 
+use crate::input::regular_file;
 use crate::{IoError, atomic};
 
 /// Metadata key of the architecture.
@@ -17,8 +18,12 @@ const DECODER: &str = "gfe.decoder";
 const TRAINING: &str = "gfe.training";
 /// Tensors that belong to the host and not to the decoder begin with this.
 const OWN: &str = "gfe.";
-/// A header needs about 100 bytes per tensor: this leaves room for 160 000 of them.
-const HEADER_LIMIT: u64 = 16 << 20;
+/// A header needs about 100 bytes per tensor: this leaves room for 40 000 of them, and takes 30 times as much memory.
+const HEADER_LIMIT: u64 = 4 << 20;
+/// Most bytes of a metadata value, which takes 16 times as much memory as JSON.
+const METADATA_LIMIT: usize = 1 << 20;
+/// How files begin that are pickled, or archives of what is: PyTorch's of today, and of before version 1.6.
+const PICKLES: [&[u8]; 5] = [b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"];
 
 /// A tensor of a model file.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +84,7 @@ impl ModelFile {
 
     /// Reads `path`; F32 and F64 tensors become f64, which is exact for both.
     ///
-    /// Fails where there is no such file, its header is malformed or larger than 16 MiB, `gfe.decoder` is absent, or a
+    /// Fails where there is no such file, its header is malformed or larger than 4 MiB, it is a pickle, `gfe.decoder` is absent, or a
     /// tensor has another type.
     pub fn read(path: &Path) -> Result<ModelFile, IoError> {
         let bytes = read_bounded(path)?;
@@ -91,6 +96,14 @@ impl ModelFile {
         let metadata = header.metadata().clone().unwrap_or_default();
         let json_of = |key: &'static str| {
             let text = metadata.get(key)?;
+            if text.len() > METADATA_LIMIT {
+                return Some(Err(IoError::MetadataTooLarge {
+                    path: path.to_owned(),
+                    key,
+                    found: text.len(),
+                    limit: METADATA_LIMIT,
+                }));
+            }
             Some(serde_json::from_str(text).map_err(|source| IoError::BadMetadata {
                 path: path.to_owned(),
                 key,
@@ -125,7 +138,9 @@ impl ModelFile {
     ///
     /// Fails where a tensor is missing or has another shape, or where one is left over that is not called `gfe.*`.
     pub fn params_for(&self, specs: &[TensorSpec]) -> Result<Vec<f64>, IoError> {
-        let mut params = Vec::with_capacity(specs.iter().map(TensorSpec::len).sum());
+        // No more than there is: what the decoder says of its size comes from a file.
+        let there: usize = self.tensors.values().map(|tensor| tensor.values.len()).sum();
+        let mut params = Vec::with_capacity(there);
         for spec in specs {
             let tensor = self.tensors.get(&spec.name).ok_or_else(|| IoError::TensorMissing {
                 name: spec.name.clone(),
@@ -188,22 +203,28 @@ impl ModelFile {
     }
 }
 
-/// The bytes of `path`, read only after the length of the header in the first eight was found plausible.
+/// The bytes of `path`, read only after the length of the header in the first eight was found plausible, and the rest only
+/// after the header was found to be of this file.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, IoError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => IoError::NotFound { path: path.to_owned() },
-        _ => IoError::Read {
-            path: path.to_owned(),
-            source,
-        },
+    let failed = |source: io::Error| IoError::Read {
+        path: path.to_owned(),
+        source,
     };
-    let mut file = File::open(path).map_err(failed)?;
+    let bad = |source| IoError::BadSafetensors {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = regular_file(path)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut bytes = Vec::new();
     file.by_ref().take(8).read_to_end(&mut bytes).map_err(failed)?;
     if let Ok(prefix) = <[u8; 8]>::try_from(bytes.as_slice()) {
         let claimed = u64::from_le_bytes(prefix);
         let limit = HEADER_LIMIT.min(length.saturating_sub(8));
+        // Only then: the length of a header may well begin as a pickle does.
+        if claimed > limit && PICKLES.iter().any(|start| bytes.starts_with(start)) {
+            return Err(IoError::Pickle { path: path.to_owned() });
+        }
         if claimed > limit {
             return Err(IoError::HeaderTooLarge {
                 path: path.to_owned(),
@@ -211,9 +232,54 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, IoError> {
                 limit,
             });
         }
+        file.by_ref().take(claimed).read_to_end(&mut bytes).map_err(failed)?;
+        let header: Metadata = serde_json::from_slice(&bytes[8..])
+            .map_err(|error| bad(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+        if header.data_len() as u64 != length - 8 - claimed {
+            return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        if let Some(name) = twice(&bytes[8..]) {
+            return Err(IoError::DuplicateTensor {
+                path: path.to_owned(),
+                name,
+            });
+        }
     }
     file.read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// A name that stands twice in an object of the header, which JSON's parser lets pass: the last would win, or the first,
+/// as the reader is made.
+fn twice(header: &[u8]) -> Option<String> {
+    struct Names(Option<String>);
+    impl<'de> serde::Deserialize<'de> for Names {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Names, D::Error> {
+            from.deserialize_map(Visitor)
+        }
+    }
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Names;
+        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            out.write_str("an object")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+            let (mut seen, mut found) = (std::collections::HashSet::new(), None);
+            while let Some(name) = map.next_key::<String>()? {
+                if name == "__metadata__" {
+                    found = found.or(map.next_value::<Names>()?.0);
+                } else {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                }
+                if !seen.insert(name.clone()) {
+                    found = Some(name);
+                }
+            }
+            Ok(Names(found))
+        }
+    }
+    serde_json::from_slice::<Names>(header).ok()?.0
 }
 
 /// Little-endian F32 or F64 `bytes` as f64; `None` for another type.

@@ -1,20 +1,24 @@
 //! The calls to the C library that the safe wrapper lacks: the only unsafe code of this crate.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_uint};
+use std::ffi::{CStr, CString, c_uint};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Once;
 
-use hdf5::{Dataset, File, Location};
+use hdf5::{Dataset, Datatype, File, Location};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
-use hdf5_sys::h5d::{H5Dget_space, H5Dget_type, H5Dread, H5Dwrite};
+use hdf5_sys::h5d::{
+    H5Dget_chunk_info_by_coord, H5Dget_space, H5Dget_storage_size, H5Dget_type, H5Dopen2, H5Dread, H5Dwrite,
+};
 use hdf5_sys::h5f::H5Fget_file_image;
 use hdf5_sys::h5i::hid_t;
-use hdf5_sys::h5p::H5P_DEFAULT;
+use hdf5_sys::h5l::{H5L_type_t, H5Lunregister};
+use hdf5_sys::h5p::{H5P_CLS_DATASET_ACCESS, H5P_DEFAULT, H5Pclose, H5Pcreate, H5Pset_chunk_cache};
+use hdf5_sys::h5pl::{H5PLremove, H5PLsize};
 use hdf5_sys::h5s::{H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab};
 use hdf5_sys::h5t::{
-    H5T_C_S1, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_size, H5Tis_variable_str, H5Treclaim, H5Tset_size,
-    H5Tset_strpad,
+    H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_class, H5Tget_size, H5Tis_variable_str,
+    H5Treclaim, H5Tset_size, H5Tset_strpad,
 };
 
 unsafe extern "C" {
@@ -22,16 +26,125 @@ unsafe extern "C" {
     fn H5PLset_loading_state(plugin_control_mask: c_uint) -> hdf5_sys::h5::herr_t;
 }
 
-/// Forbids HDF5 to load filter plugins: otherwise a dataset that names an unknown filter makes it load every library on
-/// its plugin path. To be called before any file is opened; later calls do nothing.
-pub(crate) fn forbid_filter_plugins() {
+/// Forbids HDF5 to load libraries. To be called before any file is opened; later calls do nothing.
+///
+/// A dataset that names an unknown filter makes it load every library on its plugin path, unless its loading state forbids
+/// that; a file that is no HDF5 makes 2.x do the same, in search of a connector that could open it, whatever that state
+/// (`H5PL_iterate`): so the path is emptied too.
+pub(crate) fn forbid_plugins() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the signature is that of H5PLpublic.h, no pointer is passed, and `sync` holds the library's lock after
-        // having initialized it.
-        let code = hdf5::sync::sync(|| unsafe { H5PLset_loading_state(0) });
-        assert!(code >= 0, "HDF5 takes a mask of no plugin types");
+        // SAFETY: the signature is that of H5PLpublic.h, the one pointer is to the stack, and `sync` holds the library's lock
+        // after having initialized it.
+        let left = hdf5::sync::sync(|| unsafe {
+            let state = H5PLset_loading_state(0);
+            assert!(state >= 0, "HDF5 takes a mask of no plugin types");
+            let mut left = 0;
+            while H5PLsize(&mut left) >= 0 && left > 0 && H5PLremove(left - 1) >= 0 {}
+            left
+        });
+        assert_eq!(left, 0, "HDF5 takes folders from its plugin path");
     });
+}
+
+/// Forbids HDF5 to follow external links, by taking their class away: whoever meets one gets an error, and no other file is
+/// opened. To be called before any file is opened.
+pub(crate) fn forbid_external_links() {
+    // SAFETY: no pointer is passed; `sync` holds the library's lock after having initialized it.
+    let code = hdf5::sync::sync(|| unsafe { H5Lunregister(H5L_type_t::H5L_TYPE_EXTERNAL) });
+    assert!(code >= 0, "HDF5 has the class of external links");
+}
+
+/// Sets HDF5_USE_FILE_LOCKING, which HDF5 reads when it is initialized and prefers to what a file is opened with.
+pub(crate) fn set_locking_variable(value: &str) {
+    // SAFETY: the caller, `set_access`, is to be called before there is another thread.
+    unsafe { std::env::set_var("HDF5_USE_FILE_LOCKING", value) };
+}
+
+/// What values are, as far as it can be said without reading more of the type's description: the wrapper's descriptor of an
+/// enumeration writes as many bytes as the file says to a place for eight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Integers.
+    Integer,
+    /// Floating-point numbers.
+    Float,
+    /// Texts.
+    Text,
+    /// Anything else, in words.
+    Other(&'static str),
+}
+
+/// The class of a type.
+pub(crate) fn class_of(datatype: &Datatype) -> Class {
+    // SAFETY: `datatype` is an open handle for the whole call.
+    match hdf5::sync::sync(|| unsafe { H5Tget_class(datatype.id()) }) {
+        H5T_class_t::H5T_INTEGER => Class::Integer,
+        H5T_class_t::H5T_FLOAT => Class::Float,
+        H5T_class_t::H5T_STRING => Class::Text,
+        H5T_class_t::H5T_COMPOUND => Class::Other("compound values"),
+        H5T_class_t::H5T_ENUM => Class::Other("an enumeration or truth values"),
+        H5T_class_t::H5T_REFERENCE => Class::Other("references"),
+        H5T_class_t::H5T_OPAQUE => Class::Other("opaque bytes"),
+        H5T_class_t::H5T_BITFIELD => Class::Other("bit fields"),
+        H5T_class_t::H5T_TIME => Class::Other("times"),
+        H5T_class_t::H5T_VLEN => Class::Other("sequences of variable length"),
+        H5T_class_t::H5T_ARRAY => Class::Other("arrays"),
+        _ => Class::Other("values of a type that is not known"),
+    }
+}
+
+/// Opens a dataset with a cache of `slots` chunks and `bytes` bytes of its own, from which what was read whole goes first.
+pub(crate) fn open_with_cache(file: &File, name: &str, (slots, bytes): (usize, usize)) -> hdf5::Result<Dataset> {
+    let name = CString::new(name).map_err(|_| hdf5::Error::from("the name has a null in it"))?;
+    // SAFETY: `file` is open and `name` ends with a null for the whole call; the property list is closed once; the identifier
+    // of the dataset is new and handed to its wrapper alone. A failed create gives a negative identifier, which the calls
+    // after it refuse.
+    hdf5::sync::sync(|| unsafe {
+        let access = H5Pcreate(*H5P_CLS_DATASET_ACCESS);
+        H5Pset_chunk_cache(access, slots, bytes, 1.0);
+        let opened = H5Dopen2(file.id(), name.as_ptr(), access);
+        H5Pclose(access);
+        if opened < 0 {
+            return Err("the dataset cannot be opened with a cache of its own".into());
+        }
+        hdf5::from_id(opened)
+    })
+}
+
+/// Bytes that the values of `dataset` take in the file; 0 for one that was never written.
+pub(crate) fn stored_bytes(dataset: &Dataset) -> u64 {
+    // SAFETY: `dataset` is open for the whole call.
+    hdf5::sync::sync(|| unsafe { H5Dget_storage_size(dataset.id()) })
+}
+
+/// What the file has of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredChunk {
+    /// Bit i: it did without filter i.
+    pub(crate) without: u32,
+    /// Where it is in the file.
+    pub(crate) address: u64,
+    /// Its length there; 0 where it was never written.
+    pub(crate) bytes: u64,
+}
+
+/// What the file has of the chunk whose first value is at `offset`.
+pub(crate) fn stored_chunk(dataset: &Dataset, offset: &[u64]) -> hdf5::Result<StoredChunk> {
+    let (mut without, mut address, mut bytes) = (0, 0, 0);
+    // SAFETY: `dataset` is open for the whole call and has as many axes as `offset` has values; the three places are on the
+    // stack.
+    let code = hdf5::sync::sync(|| unsafe {
+        H5Dget_chunk_info_by_coord(dataset.id(), offset.as_ptr(), &mut without, &mut address, &mut bytes)
+    });
+    if code < 0 {
+        return Err("a chunk cannot be found".into());
+    }
+    Ok(StoredChunk {
+        without,
+        address,
+        bytes,
+    })
 }
 
 /// Writes `value` as a scalar attribute of type fixed-length, null-terminated ASCII.

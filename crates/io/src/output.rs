@@ -221,7 +221,7 @@ pub(crate) fn image(path: &Path, lay_out: impl FnOnce(&File) -> hdf5::Result<()>
 
 /// An empty file in memory.
 fn in_memory() -> hdf5::Result<File> {
-    native::forbid_filter_plugins();
+    native::forbid_plugins();
     static IMAGES: AtomicU64 = AtomicU64::new(0);
     // HDF5 first tries to open what it is told to create, and takes files of one name for one file: under this name there
     // never is any.

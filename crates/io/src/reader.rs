@@ -4,14 +4,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use gfe_model::{Axis, Dim};
-use hdf5::types::{TypeDescriptor, VarLenUnicode};
-use hdf5::{Dataset, File, Hyperslab, SliceOrIndex};
+use hdf5::{File, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 use serde_json::Value;
 
+use crate::chunks::Rows;
 use crate::input::{VALUES_LIMIT, open_file, refuse_foreign_storage};
-use crate::listing::dimension_names;
-use crate::{EncodedRow, InputPath, IoError, listing};
+use crate::listing::{descriptor_of, dimension_names};
+use crate::{EncodedRow, InputPath, IoError, guard, listing, texts};
+
+/// Most statuses that are read.
+const STATUSES: usize = 256;
 
 /// An open file of layout 1.x, written by `gfe encode` or `gfe decode`.
 #[derive(Debug)]
@@ -24,20 +27,22 @@ pub struct EncodedFile {
 impl EncodedFile {
     /// Opens `path`; fails where it is missing, not HDF5, or not of this layout.
     pub fn open(path: &Path) -> Result<EncodedFile, IoError> {
+        guard::opening(path, || EncodedFile::open_within(path))
+    }
+
+    fn open_within(path: &Path) -> Result<EncodedFile, IoError> {
         let file = open_file(path)?;
         let wrong = |what: String| IoError::NotEncoded {
             path: path.to_owned(),
             what,
         };
-        let version = file
-            .attr("gfe_layout_version")
-            .and_then(|attribute| attribute.read_scalar::<VarLenUnicode>())
-            .map_err(|_| wrong("it has no `gfe_layout_version`".into()))?;
+        let version = texts::attribute(&file, "gfe_layout_version")
+            .ok_or_else(|| wrong("it has no `gfe_layout_version`".into()))?;
         if !version.starts_with("1.") {
             return Err(wrong(format!("its layout is {version}, and this program knows 1.x")));
         }
-        let samples = match file.dataset("sample").map(|sample| sample.shape()) {
-            Ok(shape) if shape.len() == 1 => shape[0],
+        let samples = match sample_shape(&file) {
+            Some(shape) if shape.len() == 1 => shape[0],
             _ => return Err(wrong("it has no dataset `sample`".into())),
         };
         Ok(EncodedFile {
@@ -59,12 +64,16 @@ impl EncodedFile {
 
     /// Whether there is a dataset of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.dataset(name).is_ok()
+        self.rows(name).is_ok()
     }
 
     /// Axes of one sample of the dataset `name`, with the coordinates of their scales.
     pub fn axes(&self, name: &str) -> Result<Vec<Axis>, IoError> {
-        let dataset = self.dataset(name)?;
+        guard::opening(&self.path, || self.axes_within(name))
+    }
+
+    fn axes_within(&self, name: &str) -> Result<Vec<Axis>, IoError> {
+        let dataset = self.rows(name)?.dataset;
         let names = dimension_names(&self.file, &dataset).into_iter().skip(1);
         let values = listing::axis_values(&self.file, &dataset).into_iter().skip(1);
         let lens = dataset.shape().into_iter().skip(1);
@@ -86,26 +95,25 @@ impl EncodedFile {
 
     /// The values of `rows` of the dataset `name`, row after row.
     pub fn read(&self, name: &str, rows: Range<usize>) -> Result<Vec<f64>, IoError> {
-        let dataset = self.dataset(name)?;
-        let values = dataset.shape()[1..]
-            .iter()
-            .try_fold(rows.len(), |n, len| n.checked_mul(*len));
+        let mut source = self.rows(name)?;
+        let lens = source.dataset.shape().split_off(1);
+        let values = lens.iter().try_fold(rows.len(), |n, len| n.checked_mul(*len));
         if values.is_none_or(|values| values > VALUES_LIMIT) {
             return Err(IoError::NotEncoded {
                 path: self.path.clone(),
                 what: format!("{} rows of its `{name}` are too large", rows.len()),
             });
         }
-        let rest = dataset.shape().into_iter().skip(1);
-        let slab: Vec<SliceOrIndex> = std::iter::once(SliceOrIndex::from(rows))
-            .chain(rest.map(|len| SliceOrIndex::from(0..len)))
-            .collect();
-        let read: hdf5::Result<ArrayD<f64>> = dataset.read_slice(Hyperslab::from(slab));
-        let values = read.map_err(|source| IoError::Hdf5 {
-            path: self.path.clone(),
-            source,
-        })?;
-        Ok(values.into_iter().collect())
+        let mut read = Vec::with_capacity(values.unwrap_or(0));
+        let pieces: Vec<Range<usize>> = source.pieces(rows).collect();
+        for piece in pieces {
+            let slab: Vec<SliceOrIndex> = std::iter::once(SliceOrIndex::from(piece.clone()))
+                .chain(lens.iter().map(|len| SliceOrIndex::from(0..*len)))
+                .collect();
+            let values: ArrayD<f64> = source.read(piece, |dataset| dataset.read_slice(Hyperslab::from(slab)))?;
+            read.extend(values);
+        }
+        Ok(read)
     }
 
     /// The records of `rows`, without the values that not every output has.
@@ -148,25 +156,38 @@ impl EncodedFile {
 
     /// The note of this name, where there is one.
     pub fn note(&self, name: &str) -> Option<Value> {
-        let data = self.file.dataset(&format!("entry/process/{name}/data")).ok()?;
-        let text = data.read_scalar::<VarLenUnicode>().ok()?;
-        serde_json::from_str(text.as_str()).ok()
+        guard::opening(&self.path, || {
+            let path = InputPath {
+                file: self.path.clone(),
+                dataset: Some(format!("/entry/process/{name}/data")),
+            };
+            let data = self.file.dataset(path.dataset.as_deref()?).ok()?;
+            refuse_foreign_storage(&path, &self.file, &data).ok()?;
+            serde_json::from_str(&texts::scalar(&data)?).ok()
+        })
     }
 
     /// Code and name of every status.
     pub fn statuses(&self) -> Vec<(i8, String)> {
-        let read = || -> hdf5::Result<Vec<(i8, String)>> {
-            let status = self.file.dataset("status")?;
-            let codes = status.attr("flag_values")?.read_1d::<i8>()?;
-            let names = status.attr("flag_meanings")?.read_scalar::<VarLenUnicode>()?;
-            let names = names.as_str().split_whitespace().map(str::to_owned);
-            Ok(codes.into_iter().zip(names).collect())
+        let read = || {
+            let status = self.rows("status").ok()?.dataset;
+            let codes = status.attr("flag_values").ok()?;
+            let codes = (codes.size() <= STATUSES)
+                .then(|| codes.read_1d::<i8>().ok())
+                .flatten()?;
+            let names = texts::attribute(&status, "flag_meanings")?;
+            let names = names.split_whitespace().map(str::to_owned);
+            Some(codes.into_iter().zip(names).collect())
         };
-        read().unwrap_or_default()
+        guard::opening(&self.path, || read().unwrap_or_default())
     }
 
     /// A dataset of numbers with a row per sample.
-    fn dataset(&self, name: &str) -> Result<Dataset, IoError> {
+    fn rows(&self, name: &str) -> Result<Rows, IoError> {
+        guard::opening(&self.path, || self.rows_within(name))
+    }
+
+    fn rows_within(&self, name: &str) -> Result<Rows, IoError> {
         let wrong = |what: String| IoError::NotEncoded {
             path: self.path.clone(),
             what,
@@ -181,15 +202,17 @@ impl EncodedFile {
         };
         refuse_foreign_storage(&path, &self.file, &dataset)?;
         let shape = dataset.shape();
-        let numbers = matches!(
-            dataset.dtype().and_then(|dtype| dtype.to_descriptor()),
-            Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_))
-        );
-        if !numbers || shape.first() != Some(&self.samples) {
+        if descriptor_of(&dataset).is_err() || shape.first() != Some(&self.samples) {
             return Err(wrong(format!("its `{name}` has shape {shape:?}, or no numbers")));
         }
-        Ok(dataset)
+        Rows::new(&self.file, &path, dataset)
     }
+}
+
+/// Shape of the dataset `sample`, where it is in the file itself.
+fn sample_shape(file: &File) -> Option<Vec<usize>> {
+    let sample = file.dataset("sample").ok()?;
+    listing::is_at_home(&sample).then(|| sample.shape())
 }
 
 /// What a general HDF5 file has to offer.
@@ -211,17 +234,17 @@ pub struct Listed {
 
 /// The datasets of numbers in the file `path`, 50 at most.
 pub fn list_datasets(path: &Path) -> Result<Vec<Listed>, IoError> {
+    guard::opening(path, || list_within(path))
+}
+
+fn list_within(path: &Path) -> Result<Vec<Listed>, IoError> {
     let file = open_file(path)?;
     let names = listing::numeric_datasets(&file);
     let listed = names.into_iter().filter_map(|name| {
         let dataset = file.dataset(&name).ok()?;
         Some(Listed {
             shape: dataset.shape(),
-            dtype: dataset
-                .dtype()
-                .and_then(|dtype| dtype.to_descriptor())
-                .ok()?
-                .to_string(),
+            dtype: descriptor_of(&dataset).ok()?.to_string(),
             dims: dimension_names(&file, &dataset),
             chunk: dataset.chunk(),
             filters: dataset.filters().iter().map(|filter| format!("{filter:?}")).collect(),

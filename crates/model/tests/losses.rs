@@ -185,3 +185,35 @@ fn names_are_those_of_files_and_only_mse_is_no_likelihood() {
     assert_eq!(LossKind::Poisson.loss().data_units(0.0), 1.0);
     assert_eq!(LossKind::Mse.loss().data_units(-2.0), -2.0);
 }
+
+#[test]
+fn losses_of_many_against_many_are_made_of_their_terms() {
+    let (x, y, w) = point();
+    let clipped = gfe_model::loss::ClippedBce::default();
+    for loss in LossKind::ALL
+        .iter()
+        .map(|kind| kind.loss())
+        .chain([&clipped as &dyn Loss])
+    {
+        let targets = |y| Targets { y, w: Some(w.as_ref()) };
+        let of = |x: &Mat<f64>, b: usize| -> f64 {
+            let term = |i: usize| {
+                let [a, slope] = loss.terms(x[(i, b)]);
+                w[(i, b)] * (a - slope * y[(i, b)])
+            };
+            (0..5).map(term).sum::<f64>() / 5.0
+        };
+        // What depends on y alone is the same at two x.
+        let other = moved(&moved(&x, (0, 0), 0.3), (4, 2), -0.2);
+        let (one, _) = eval(loss, &x, targets(y.as_ref()));
+        let (two, _) = eval(loss, &other, targets(y.as_ref()));
+        for b in 0..3 {
+            let (expected, found) = (two[b] - one[b], of(&other, b) - of(&x, b));
+            assert!(
+                (expected - found).abs() < 1e-14,
+                "{}: {found}, not {expected}",
+                loss.name()
+            );
+        }
+    }
+}

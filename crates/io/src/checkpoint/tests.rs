@@ -217,7 +217,7 @@ fn other_files_are_told_from_checkpoints() {
     refused(&path, &["version 2", "knows 1"]);
     seal(&path, b"not HDF5 at all");
     refused(&path, &["HDF5"]);
-    refused_as(folder.path(), 74, &["cannot be read"]);
+    refused_as(folder.path(), 66, &["a folder"]);
 }
 
 fn refused_as(path: &Path, code: u8, words: &[&str]) {

@@ -7,6 +7,7 @@ use ndarray::Array1;
 
 use super::row::{COUNTS, REALS};
 use crate::Coordinate;
+use crate::listing::dimension_names;
 use crate::output::GROWING_CHUNK;
 use crate::scales::{self, Attachments};
 
@@ -423,7 +424,15 @@ pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], recons
     if let Some((name, ..)) = plots.first() {
         text(&entry, "default", name)?;
     }
-    let decoded: (&str, &str, &[&str]) = ("reconstruction_plot", "reconstruction", &["sample"]);
+    // NeXus wants a name for every axis: "." where it has no scale.
+    let names: Vec<String> = if reconstruction {
+        let names = dimension_names(file, &file.dataset("reconstruction")?).into_iter();
+        names.map(|name| name.unwrap_or_else(|| ".".into())).collect()
+    } else {
+        Vec::new()
+    };
+    let axes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let decoded: (&str, &str, &[&str]) = ("reconstruction_plot", "reconstruction", &axes);
     for (plot, signal, axes) in plots.iter().copied().chain(reconstruction.then_some(decoded)) {
         let plot = group(&entry, plot, "NXdata")?;
         text(&plot, "signal", signal)?;
@@ -432,7 +441,7 @@ pub(crate) fn lay_out_entry(file: &File, plots: &[(&str, &str, &[&str])], recons
             .shape(axes.len())
             .create("axes")?
             .write(&names)?;
-        for name in axes.iter().chain([&signal]) {
+        for name in axes.iter().filter(|name| **name != ".").chain([&signal]) {
             plot.link_soft(&format!("/{name}"), name)?;
         }
     }

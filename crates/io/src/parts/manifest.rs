@@ -1,13 +1,13 @@
 //! What the parts of an output are parts of.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::IoError;
+use crate::input::regular_file;
 
 /// Version of the folder's format.
 const VERSION: &str = "1.0";
@@ -30,15 +30,12 @@ pub struct Manifest {
 impl Manifest {
     /// Reads one, which is taken for hostile; fails where it is missing or not of this format.
     pub fn read(path: &Path) -> Result<Manifest, IoError> {
-        let failed = |source: std::io::Error| match source.kind() {
-            ErrorKind::NotFound => IoError::NotFound { path: path.to_owned() },
-            _ => IoError::Read {
-                path: path.to_owned(),
-                source,
-            },
+        let failed = |source: std::io::Error| IoError::Read {
+            path: path.to_owned(),
+            source,
         };
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(failed)?;
+        let file = regular_file(path)?;
         file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
         Manifest::parse(&bytes).map_err(|what| IoError::NotManifest {
             path: path.to_owned(),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File};
 use ndarray::s;
 use serde_json::{Map, Value, json};
@@ -17,7 +16,7 @@ use crate::input::open_file;
 use crate::listing::dimension_names;
 use crate::native::{RawRows, same_type};
 use crate::output::Output;
-use crate::{IoError, hash};
+use crate::{IoError, hash, texts};
 
 /// Bytes of a dataset copied at once, about.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -178,7 +177,7 @@ const OF_A_PLACE: [&str; 3] = ["path", "files", "model"];
 /// A note of a file as it stands there.
 fn note_text(file: &File, name: &str) -> Option<String> {
     let data = file.dataset(&format!("entry/process/{name}/data")).ok()?;
-    data.read_scalar::<VarLenUnicode>().ok().map(|text| text.to_string())
+    texts::scalar(&data)
 }
 
 /// The same as an object.

@@ -46,6 +46,14 @@ pub enum DenseError {
         /// Index in `layers`.
         index: usize,
     },
+    /// There are more layers than a network has.
+    #[error("`layers` has {found} entries: {limit} is the limit")]
+    TooDeep {
+        /// Number of layers.
+        found: usize,
+        /// Most layers.
+        limit: usize,
+    },
     /// Its weights exceed the address space.
     #[error("a decoder of latent {latent} and layers {layers:?} does not fit the memory: make them smaller")]
     TooLarge {
@@ -56,11 +64,20 @@ pub enum DenseError {
     },
 }
 
+/// Most layers: a file of some megabytes can list millions, each of which takes memory.
+const LAYERS: usize = 1000;
+
 impl DenseConfig {
     /// P, or what is wrong with the sizes. Where it succeeds, no size computed from them overflows.
     pub(super) fn params(&self) -> Result<usize, DenseError> {
         if self.layers.is_empty() {
             return Err(DenseError::NoLayers);
+        }
+        if self.layers.len() > LAYERS {
+            return Err(DenseError::TooDeep {
+                found: self.layers.len(),
+                limit: LAYERS,
+            });
         }
         if self.latent == 0 {
             return Err(DenseError::NoLatent);

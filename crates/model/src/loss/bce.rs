@@ -59,6 +59,10 @@ impl Loss for Bce {
         point(x, 0.0).1
     }
 
+    fn terms(&self, x: f64) -> [f64; 2] {
+        [point(x, 0.0).0, x]
+    }
+
     fn is_likelihood(&self) -> bool {
         true
     }

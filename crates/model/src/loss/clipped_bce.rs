@@ -69,6 +69,11 @@ impl Loss for ClippedBce {
         x.clamp(self.least, 1.0 - self.least)
     }
 
+    fn terms(&self, x: f64) -> [f64; 2] {
+        let p = x.clamp(self.least, 1.0 - self.least);
+        [-(-p).ln_1p(), p.ln() - (-p).ln_1p()]
+    }
+
     fn is_likelihood(&self) -> bool {
         true
     }

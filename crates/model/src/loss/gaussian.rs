@@ -36,6 +36,10 @@ impl Loss for Gaussian {
         x
     }
 
+    fn terms(&self, x: f64) -> [f64; 2] {
+        [0.5 * x * x, x]
+    }
+
     fn is_likelihood(&self) -> bool {
         true
     }

@@ -63,6 +63,8 @@ pub trait Loss: Send + Sync {
     fn admits(&self, y: &[f64], w: Option<&[f64]>) -> Result<(), BadDatum>;
     /// The decoded value in the data's own units: x itself, sigmoid(x) or exp(x).
     fn data_units(&self, x: f64) -> f64;
+    /// [a(x), b(x)] with v(x, y) = a(x) - b(x) y + what depends on y alone: losses of many x against many y come from matrix products.
+    fn terms(&self, x: f64) -> [f64; 2];
     /// Whether D l is a negative log likelihood (up to a constant), so that `edm` counts in its units.
     fn is_likelihood(&self) -> bool;
 }

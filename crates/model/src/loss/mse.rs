@@ -36,6 +36,10 @@ impl Loss for Mse {
         x
     }
 
+    fn terms(&self, x: f64) -> [f64; 2] {
+        [x * x, 2.0 * x]
+    }
+
     fn is_likelihood(&self) -> bool {
         false
     }

@@ -45,6 +45,10 @@ impl Loss for Poisson {
         x.exp()
     }
 
+    fn terms(&self, x: f64) -> [f64; 2] {
+        [x.exp(), x]
+    }
+
     fn is_likelihood(&self) -> bool {
         true
     }

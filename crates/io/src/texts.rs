@@ -1,0 +1,38 @@
+//! Texts out of HDF5 files, which may hold any bytes: the wrapper takes them for UTF-8 unseen, so that nothing here goes
+//! through its `as_str`.
+
+use hdf5::types::{VarLenAscii, VarLenUnicode};
+use hdf5::{Container, Location};
+
+/// Most texts that are read from an attribute.
+const MOST: usize = 64;
+
+/// `bytes` as a text, with a sign in the place of what is none.
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The one text that an attribute of this name holds, where there is one and it is UTF-8.
+pub(crate) fn attribute(location: &Location, name: &str) -> Option<String> {
+    scalar(&*location.attr(name).ok()?)
+}
+
+/// The one text that a dataset or an attribute holds, where it is UTF-8.
+pub(crate) fn scalar(container: &Container) -> Option<String> {
+    let text = container.read_scalar::<VarLenUnicode>().ok();
+    let bytes = text.map(|text| text.as_bytes().to_vec()).or_else(|| {
+        let text = container.read_scalar::<VarLenAscii>().ok()?;
+        Some(text.as_bytes().to_vec())
+    })?;
+    String::from_utf8(bytes).ok()
+}
+
+/// The texts that an attribute of this name holds along one axis; none where there are more than 64, or it holds others.
+pub(crate) fn list(location: &Location, name: &str) -> Vec<String> {
+    let read = || {
+        let attribute = location.attr(name).ok().filter(|attribute| attribute.size() <= MOST)?;
+        let texts = attribute.read_1d::<VarLenUnicode>().ok()?;
+        Some(texts.iter().map(|text| lossy(text.as_bytes())).collect())
+    };
+    read().unwrap_or_default()
+}
