@@ -1,6 +1,6 @@
 """An input with attributes of every kind, and what has to come over to an encoding and to a copy of it.
 
-usage: check_provenance.py make DATA | check ENCODED CONVERTED
+usage: check_provenance.py make DATA | check ENCODED CONVERTED | change FILE DATASET INDEX BY
 """
 
 import datetime
@@ -76,4 +76,11 @@ def check(encoded, converted):
         data.load()
 
 
-{"make": make, "check": check}[sys.argv[1]](*sys.argv[2:])
+def change(path, dataset, at, by):
+    with h5py.File(path, "r+") as file:
+        values = file[dataset][:]
+        values.flat[int(at)] = float(values.flat[int(at)]) + float(by)
+        file[dataset][:] = values
+
+
+{"make": make, "check": check, "change": change}[sys.argv[1]](*sys.argv[2:])

@@ -188,9 +188,8 @@ impl Notes {
             settings.flag("decoder.config", Some(config.to_string()));
         }
         Model::read(path.as_deref(), &PluginChoice::new(&settings)?).map_err(|error| match error {
-            CliError::Plugin(error) if arguments.decoder.is_none() && error.exit_code() == 66 => {
-                let text = format!("{error}; or name the library by --decoder");
-                CliError::NoRunFile(text)
+            error if arguments.decoder.is_none() && plugin.is_some() && error.exit_code() == 66 => {
+                CliError::NoRunFile(format!("{error}; or name the library by --decoder"))
             }
             other => other,
         })

@@ -82,6 +82,12 @@ impl Attributes {
         Attributes(self.0.iter().filter(|one| one.name == name).cloned().collect())
     }
 
+    /// All but those of these names.
+    pub(crate) fn without(&self, names: &[&str]) -> Attributes {
+        let others = self.0.iter().filter(|one| !names.contains(&one.name.as_str()));
+        Attributes(others.cloned().collect())
+    }
+
     /// By name, as JSON: a scalar as such, others as lists; numbers that JSON has no word for as texts.
     pub fn json(&self) -> Value {
         let real = |value: &f64| {

@@ -50,7 +50,9 @@ impl DataWriter {
                 Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments),
                 Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments),
             }?;
-            described.data.write(&*file.dataset("data")?)?;
+            // Which values are missing is declared by `declare_missing`, in the type that they have here.
+            let data = described.data.without(&["_FillValue", "missing_value"]);
+            data.write(&*file.dataset("data")?)?;
             attachments.finish(file)?;
             lay_out_entry(file, &[("data_plot", "data", &["sample"])], false)
         })?;
