@@ -59,6 +59,7 @@ struct Run {
     rows: usize,
     part: usize,
     reconstruction: bool,
+    force: bool,
 }
 
 impl Run {
@@ -70,6 +71,7 @@ impl Run {
             rows,
             part,
             reconstruction: true,
+            force: true,
         }
     }
 
@@ -84,7 +86,10 @@ impl Run {
         let mut words = vec![
             "encode", &data, "-m", &model, "-o", output, "--keep", "name", "--rows", &rows,
         ];
-        words.extend(["--reproducible", "--threads", "1", "--force", "--shard-rows", &part]);
+        words.extend(["--reproducible", "--threads", "1", "--shard-rows", &part]);
+        if self.force {
+            words.push("--force");
+        }
         if self.reconstruction {
             words.push("--reconstruction");
         }
@@ -154,23 +159,28 @@ impl Run {
         found.manifest.rows.len() - missing
     }
 
-    /// Goes on to the end; nothing but the output may be left.
+    /// Goes on to the end without doing again what is committed; nothing but the output may be left.
     fn ends_with(&self, expected: &[u8], seen: &str) {
-        let run = self.command().output().expect("the program starts");
+        let committed = self.committed(seen);
+        let run = self.command().arg("--json").stdout(Stdio::piped()).output();
+        let run = run.expect("the program starts");
         assert!(run.status.success(), "{seen}: {}", String::from_utf8_lossy(&run.stderr));
+        if !run.stdout.is_empty() {
+            let told: serde_json::Value = serde_json::from_slice(&run.stdout).expect("it is JSON");
+            assert_eq!(told["resumed"], committed, "{seen}");
+        }
         let found = std::fs::read(self.output()).expect("the output is there");
         assert!(found == expected, "{seen}: the output has other bytes");
         assert_eq!(self.names(), ["out.h5"], "{seen}");
     }
 }
 
-/// Strikes at every call by which the program, or the process that merges for it, changes files in the folder.
-fn strikes(which: (&str, &str), least: usize) {
-    let run = if soak() {
-        Run::new(ROWS, 2000)
-    } else {
-        Run::new(600, 200)
-    };
+/// Strikes at every call by which the program, or the process that merges for it, changes files in the folder; over an
+/// older output, or where there is none.
+fn strikes(which: (&str, &str), (over, faults): (bool, &[Fault]), least: usize) {
+    let (rows, part) = if soak() { (ROWS, 2000) } else { (600, 200) };
+    let mut run = Run::new(rows, part);
+    run.force = over;
     let expected = run.expected();
     let output = run.output();
     let folder = Path::new(&output).parent().expect("a folder");
@@ -183,7 +193,12 @@ fn strikes(which: (&str, &str), least: usize) {
     let mut check = |at: usize, call: &Call, fault: Fault, left: &Output| {
         let seen = format!("{fault:?} at call {at}, {} of {}", call.name, call.path);
         let said = String::from_utf8_lossy(&left.stderr);
-        let standing = std::fs::read(&output).expect("something stands");
+        let standing = std::fs::read(&output);
+        let standing = if over {
+            standing.expect("something stands")
+        } else {
+            standing.unwrap_or(older.to_vec())
+        };
         if fault.kills() && which.0 == "GFE_FAULT_NOT_IN" {
             assert_eq!(left.status.code(), None, "{seen}: {said}");
             assert!(standing == older || standing == expected, "{seen}");
@@ -204,26 +219,34 @@ fn strikes(which: (&str, &str), least: usize) {
     };
     let mut prepare = || {
         run.clear();
-        std::fs::write(&output, older).expect("there is room");
+        if over {
+            std::fs::write(&output, older).expect("there is room");
+        }
     };
     let command = || {
         let mut command = run.command();
         command.env(which.0, which.1);
         command
     };
-    let calls = everywhere((&command, &text), &Fault::ALL, &mut prepare, &mut check);
+    let calls = everywhere((&command, &text), faults, &mut prepare, &mut check);
     assert!(calls >= least, "{calls} calls were seen");
 }
 
 #[test]
 fn an_encoding_struck_at_any_call_that_writes_goes_on_to_the_same_bytes() {
     // Three parts, each opened, written, synced, renamed, its folder synced; and what comes before and after.
-    strikes(("GFE_FAULT_NOT_IN", WORKER), 30);
+    strikes(("GFE_FAULT_NOT_IN", WORKER), (true, &Fault::ALL), 30);
+}
+
+#[test]
+fn a_first_encoding_killed_at_any_call_that_writes_goes_on_to_the_same_bytes() {
+    let kills = [Fault::KillBefore, Fault::KillAfter];
+    strikes(("GFE_FAULT_NOT_IN", WORKER), (false, &kills), 30);
 }
 
 #[test]
 fn a_merge_struck_at_any_call_that_writes_leaves_parts_and_the_older_output() {
-    strikes(("GFE_FAULT_IN", WORKER), 10);
+    strikes(("GFE_FAULT_IN", WORKER), (true, &Fault::ALL), 10);
 }
 
 #[test]
@@ -367,6 +390,67 @@ fn shares_of_any_number_merge_to_the_same_bytes() {
             "{n} shares"
         );
         assert_eq!(run.names(), ["out.h5"]);
+    }
+}
+
+#[test]
+fn shares_that_start_at_the_same_moment_do_not_get_in_each_others_way() {
+    let run = Run::new(1000, 50);
+    let expected = run.expected();
+    for _ in 0..3 {
+        run.clear();
+        let begin = |i: usize| {
+            let mut command = run.command();
+            command
+                .args(["--shard", &format!("{i}/6")])
+                .spawn()
+                .expect("the program starts")
+        };
+        let shares: Vec<Child> = (1..=6).map(begin).collect();
+        for share in shares {
+            let ended = share.wait_with_output().expect("it ends");
+            assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        }
+        works(&["merge", &run.output()]);
+        assert!(std::fs::read(run.output()).expect("it is there") == expected);
+        // The output is there, and a share of it has nothing to do.
+        let again = begin(3).wait_with_output().expect("it ends");
+        assert!(again.status.success() && run.names() == ["out.h5"]);
+    }
+}
+
+#[test]
+fn the_rows_that_failed_in_all_are_judged_by_the_merge() {
+    let run = Run::new(1000, 500);
+    // No step is enough for any row.
+    let arguments = run.arguments(&run.output());
+    let words = arguments.iter().map(String::as_str);
+    works(
+        &words
+            .chain(["--shard", "1/1", "--set", "max_steps=1", "--t-end", "inf"])
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(gfe(&["merge", &run.output()]).status.code(), Some(1));
+    assert_eq!(run.names(), ["out.h5"], "it is written all the same");
+}
+
+#[test]
+fn a_skeleton_that_is_lost_or_damaged_is_made_again_and_unreadable_parts_are_kept() {
+    let run = Run::new(ROWS, 1000);
+    let expected = run.expected();
+    let skeleton = run.folder.path("out.h5.parts/skeleton.h5");
+    for damage in [true, false] {
+        run.clear();
+        let mut child = run.begun();
+        until("the first part", || run.committed("the first run") > 0);
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        if damage {
+            std::fs::write(&skeleton, "no HDF5").expect("there is room");
+        } else {
+            std::fs::remove_file(&skeleton).expect("it is there");
+        }
+        run.ends_with(&expected, "a skeleton");
     }
 }
 

@@ -52,13 +52,14 @@ pub enum CliError {
     #[error("stdout cannot be written: {0}")]
     Stdout(std::io::Error),
     #[error(
-        "{}: its parts could not be merged ({how}); they stand in {}, and an older output stands: mend what is told above, \
-         then say gfe merge {}", output.display(), parts.display(), output.display()
+        "{}: its parts could not be merged ({how}); they stand in {}: mend what is told above, then run the same command again, \
+         or gfe merge", output.display(), parts.display()
     )]
     NotMerged {
         output: PathBuf,
         parts: PathBuf,
         how: String,
+        code: u8,
     },
     #[error("stopped while the parts of {} were merged; they are kept: the same command goes on", .1.display())]
     Stopped(u8, PathBuf),
@@ -106,7 +107,8 @@ impl CliError {
             CliError::Internal(_) | CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
             CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } | CliError::Folder(_) => 73,
             CliError::Memory { .. } => 71,
-            CliError::Stdout(_) | CliError::NotMerged { .. } => 74,
+            CliError::Stdout(_) => 74,
+            CliError::NotMerged { code, .. } => *code,
             CliError::Stopped(code, _) => *code,
             CliError::Decoder(_) | CliError::Config(_) | CliError::RunFile(_) => 78,
             CliError::Usage(_) => 2,

@@ -51,7 +51,7 @@ proptest! {
 
     #[test]
     fn run_files_of_keys_and_odd_values_never_panic(
-        lines in vec(("[a-z_]{1,12}|lanes|solver|t_end|gtol", r#"[-+0-9.e_]{1,30}|"[^"]*"|true|inf|nan|\\[[0-9, ]*\\]|\\{a = 1\\}"#), 0..8),
+        lines in vec(("[a-z_]{1,12}|lanes|solver|t_end|gtol", r#"[-+0-9.e_]{1,30}|"[^"]*"|true|inf|nan|\[[0-9, ]*\]|\{a = 1\}"#), 0..8),
         section in "method|encode|data|train|decoder|[a-z.]{1,8}",
     ) {
         let lines: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();

@@ -86,6 +86,20 @@ impl Input {
         }
     }
 
+    /// What it is called, wherever it lies.
+    pub fn title(&self) -> String {
+        match self {
+            Input::H5(input) => {
+                let path = input.path();
+                let file = path.file.file_name().unwrap_or_default().to_string_lossy();
+                path.dataset
+                    .as_ref()
+                    .map_or(file.to_string(), |dataset| format!("{file}:{dataset}"))
+            }
+            Input::Plugin { text, .. } => text.clone(),
+        }
+    }
+
     /// The file that is read, as far as it is known here.
     pub fn file(&self) -> Option<&Path> {
         match self {

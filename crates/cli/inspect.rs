@@ -110,7 +110,7 @@ fn history(path: &Path) -> Result<Value, CliError> {
                 let values = column.values.to_reals();
                 let known = || values.iter().copied().filter(|value| value.is_finite());
                 let number = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
-                let span = json!({"what": column.long_name, "last": number(known().last().unwrap_or(f64::NAN)),
+                let span = json!({"what": column.long_name, "last": number(known().next_back().unwrap_or(f64::NAN)),
                     "min": number(known().fold(f64::INFINITY, f64::min)), "max": number(known().fold(f64::NEG_INFINITY, f64::max))});
                 (column.name.clone(), span)
             })

@@ -101,7 +101,7 @@ impl Range {
             Bound::With(limit) => sign * (number - limit) >= 0.0,
             Bound::Without(limit) => sign * (number - limit) > 0.0,
         };
-        !number.is_nan() && !(self.nonzero && number == 0.0) && inside(self.low, 1.0) && inside(self.high, -1.0)
+        !(number.is_nan() || self.nonzero && number == 0.0) && inside(self.low, 1.0) && inside(self.high, -1.0)
     }
 
     /// Whether infinity lies in it.

@@ -4,12 +4,17 @@ use crate::error::CliError;
 use crate::signals::Signals;
 use crate::{logs, output};
 use clap::Args;
-use gfe_io::{EncodedFile, IoError, Parts, write_merged};
+use gfe_io::{EncodedFile, IoError, Manifest, Parts, write_merged};
+use gfe_ode::Status;
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Rows read at once.
+const BLOCK_ROWS: usize = 1 << 16;
 
 /// The hidden command by which a merge runs in a process of its own.
 pub const WORKER: &str = "merge-worker";
@@ -19,6 +24,9 @@ pub const WORKER: &str = "merge-worker";
 pub struct MergeArguments {
     /// The output whose parts, in OUTPUT.parts, are to be merged.
     output: PathBuf,
+    /// Fraction of failed rows above which the exit code is 1.
+    #[arg(long, default_value_t = 0.05)]
+    fail_above: f64,
     /// Overwrite the output file.
     #[arg(long)]
     force: bool,
@@ -39,16 +47,58 @@ pub struct StatusArguments {
 pub struct WorkerArguments {
     output: PathBuf,
     temporary: PathBuf,
+    parent: i32,
 }
 
 /// Runs `gfe merge`.
 pub fn run_merge(arguments: &MergeArguments) -> Result<ExitCode, CliError> {
-    let parts = Parts::open(&arguments.output).map_err(|error| none(&arguments.output, error))?;
-    output::check(&arguments.output, arguments.force, &[])?;
-    let rows = parts.manifest().rows.len();
-    merge(parts, &Signals::note()?)?;
-    logs::tell(&format!("{}: {rows} samples", arguments.output.display()));
-    Ok(ExitCode::SUCCESS)
+    let (output, signals) = (&arguments.output, Signals::note()?);
+    if !(0.0..=1.0).contains(&arguments.fail_above) {
+        let text = format!("--fail-above is {}: it must be between 0 and 1", arguments.fail_above);
+        return Err(CliError::Usage(text));
+    }
+    let parts = Parts::open(output).map_err(|error| none(output, error))?;
+    if is_output(output, parts.manifest()) {
+        // It was merged, and only the parts were left.
+        parts.remove()?;
+    } else {
+        output::check(output, arguments.force, &[])?;
+        merge(parts, &signals)?;
+    }
+    let (rows, failed) = failures(&EncodedFile::open(output)?)?;
+    logs::tell(&format!(
+        "{}: {rows} samples, of which {failed} failed",
+        output.display()
+    ));
+    let above = failed as f64 > arguments.fail_above * rows as f64;
+    Ok(ExitCode::from(u8::from(above)))
+}
+
+/// Rows of an output, and how many of them failed.
+fn failures(file: &EncodedFile) -> Result<(usize, usize), CliError> {
+    let (rows, mut failed) = (file.samples(), 0);
+    for first in (0..rows).step_by(BLOCK_ROWS) {
+        let status = file.read("status", first..rows.min(first + BLOCK_ROWS))?;
+        let bad = |code: &&f64| {
+            !Status::ALL
+                .iter()
+                .any(|status| status.is_success() && f64::from(*status as i8) == **code)
+        };
+        failed += status.iter().filter(bad).count();
+    }
+    Ok((rows, failed))
+}
+
+/// Whether the file `output` is there and the output that the manifest describes.
+pub fn is_output(output: &Path, manifest: &Manifest) -> bool {
+    let Ok(file) = EncodedFile::open(output) else {
+        return false;
+    };
+    let row = |i: usize| file.note("input").and_then(|input| input["rows"][i].as_u64());
+    let (Some(first), Some(end)) = (row(0), row(1)) else {
+        return false;
+    };
+    manifest.describes(&(first as usize..end as usize), |name| file.note(name))
 }
 
 /// Merges parts into their output, whole or not at all, and removes them.
@@ -64,24 +114,38 @@ pub fn merge(parts: Parts, signals: &Signals) -> Result<(), CliError> {
         }));
     }
     let temporary = parts.temporary();
-    let done = Command::new("/proc/self/exe")
-        .arg(WORKER)
-        .args([parts.output(), &temporary])
+    let mut worker = Command::new("/proc/self/exe")
         .args(logs::arguments())
-        .status()
+        .args([WORKER, "--"])
+        .args([parts.output(), &temporary])
+        .arg(std::process::id().to_string())
+        .spawn()
         .map_err(|error| CliError::Internal(format!("the process that merges cannot be started: {error}")))?;
+    let failed = |error| CliError::Internal(format!("the process that merges cannot be waited for: {error}"));
+    let done = loop {
+        if let Some(done) = worker.try_wait().map_err(failed)? {
+            break done;
+        }
+        if signals.came().load(Ordering::Relaxed) {
+            // It may have ended in between.
+            let _ = worker.kill();
+            worker.wait().map_err(failed)?;
+            let _ = std::fs::remove_file(&temporary);
+            return Err(CliError::Stopped(signals.exit_code(), parts.output().to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
     if done.success() {
         return Ok(parts.publish()?);
     }
     // A worker that was killed leaves its file; what cannot be removed does no harm.
     let _ = std::fs::remove_file(&temporary);
-    if signals.came().load(Ordering::Relaxed) {
-        return Err(CliError::Stopped(signals.exit_code(), parts.output().to_owned()));
-    }
     Err(CliError::NotMerged {
         output: parts.output().to_owned(),
         parts: Parts::folder(parts.output()),
         how: done.to_string(),
+        // What is wrong with the parts themselves is not the disk's fault.
+        code: if done.code() == Some(65) { 65 } else { 74 },
     })
 }
 
@@ -90,6 +154,11 @@ pub fn run_worker(arguments: &WorkerArguments) -> Result<ExitCode, CliError> {
     // The file would be nobody's.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| CliError::Internal(format!("the end of the parent process cannot be waited for: {error}")))?;
+    if rustix::process::Pid::as_raw(rustix::process::getppid()) != arguments.parent {
+        return Err(CliError::Internal(
+            "the process that this one works for has ended".into(),
+        ));
+    }
     write_merged(&Parts::of_parent(&arguments.output)?, &arguments.temporary)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -102,6 +171,7 @@ pub fn run_status(arguments: &StatusArguments) -> Result<ExitCode, CliError> {
             let missing: usize = found.missing.iter().map(ExactSizeIterator::len).sum();
             let state = match (found.running, missing) {
                 (true, _) => "running",
+                (false, _) if is_output(&arguments.output, &found.manifest) => "complete",
                 (false, 0) => "to be merged",
                 (false, _) => "incomplete",
             };

@@ -18,13 +18,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on the signals are noted, and do nothing else.
+    /// From now on the signals are noted, and do nothing else; those that are ignored, as SIGHUP is under nohup, stay so.
     pub fn note() -> Result<Signals, CliError> {
         let signals = Signals {
             came: Arc::default(),
             number: Arc::default(),
         };
-        for number in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
+        let ignored = ignored();
+        let heeded = [SIGHUP, SIGINT, SIGTERM, SIGUSR1].into_iter();
+        for number in heeded.filter(|number| ignored >> (number - 1) & 1 == 0) {
             // In this order: who sees that one came can tell which.
             signal_hook::flag::register_usize(number, signals.number.clone(), number as usize)
                 .and_then(|_| signal_hook::flag::register(number, signals.came.clone()))
@@ -57,6 +59,14 @@ impl Signals {
             std::process::exit(i32::from(signals.exit_code()));
         });
     }
+}
+
+/// The signals that this process was started to ignore, a bit each; none where nobody tells.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 impl From<&Signals> for ExitCode {

@@ -3,11 +3,10 @@
 # MARK a file that tells that it happened.
 set -u
 if [[ " $* " == *" --shard $KILLED "* && ! -e $MARK ]]; then
-    touch "$MARK"
-    "$GFE" "$@" --shard-rows 100 &
-    until ls "$PARTS"/rows-* >/dev/null 2>&1 || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
-    kill -KILL $! 2>/dev/null
+    "$GFE" "$@" --shard-rows 50 &
+    until ls "$PARTS"/rows-000000000500-* >/dev/null 2>&1 || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
+    kill -KILL $! && touch "$MARK"
     wait $! 2>/dev/null
-    exit 137
+    exit $?
 fi
 exec "$GFE" "$@"

@@ -132,8 +132,8 @@ impl Job {
             settings,
         };
         let inputs: Vec<&Path> = job.files().chain(path.as_deref()).collect();
-        // What writes nothing overwrites nothing.
-        output::check(&job.output, arguments.force || arguments.dry_run, &inputs)?;
+        // Whether it may be replaced depends on what it is.
+        output::check(&job.output, true, &inputs)?;
         Ok(job)
     }
 }

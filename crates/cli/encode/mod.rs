@@ -13,11 +13,12 @@ pub use work::block_rows;
 use crate::error::CliError;
 use crate::logs::say;
 use crate::output;
-use crate::parts::merge;
+use crate::parts::{is_output, merge};
 use crate::signals::Signals;
 use gfe_io::{EncodedWriter, Hold, Manifest, Parts};
 use job::Job;
 use serde_json::json;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -37,22 +38,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         environment: job.environment(),
         skeleton_sha256: String::new(),
     };
+    if let Some(code) = finished(&job, &manifest, arguments)? {
+        return Ok(code);
+    }
+    let signals = Signals::note()?;
+    signals.end_in_time();
     let hold = job.share.map_or(Hold::Whole, |(i, n)| Hold::Share { i, n });
-    let mut parts = Parts::begin(&job.output, (manifest, &skeleton), hold, arguments.force)?;
     let own = job.own();
-    let result = space(&parts, &layout).and_then(|()| {
-        let before = tell(
-            &parts,
-            own.len(),
-            parts.missing(own.clone()).iter().map(ExactSizeIterator::len).sum(),
-        );
-        let signals = Signals::note()?;
-        signals.end_in_time();
-        let summary = job.encode(&mut parts, (own.clone(), &layout), &signals)?;
-        Ok((summary, before, signals))
-    });
-    let (summary, before, signals) = match result {
-        Ok(result) => result,
+    let begun = (hold, own.clone());
+    let mut parts = Parts::begin(&job.output, (manifest, &skeleton), begun, arguments.force)?;
+    let before = tell(&parts, &own);
+    let result = space(&parts, &layout).and_then(|()| job.encode(&mut parts, (own.clone(), &layout), &signals));
+    let summary = match result {
+        Ok(summary) => summary,
         Err(error) => {
             if parts.parts().is_empty() && hold == Hold::Whole {
                 // Nothing is lost, and the error that led here is the one to tell.
@@ -61,8 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             return Err(error);
         }
     };
-    let stopped = || signals.came().load(Ordering::Relaxed);
-    if stopped() && summary.rows() < own.len() {
+    if signals.came().load(Ordering::Relaxed) && summary.rows() < own.len() {
         say!(
             "stopped after {} of {} samples; {} keeps them: the same command goes on",
             summary.rows(),
@@ -83,7 +80,30 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     } else {
         summary.print(elapsed);
     }
-    Ok(ExitCode::from(u8::from(summary.failed_above(job.fail_above))))
+    // Of a share nobody knows how many rows fail in all: gfe merge tells.
+    let failed = job.share.is_none() && summary.failed_above(job.fail_above);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Where the output stands already: the end of the run, if it is this very output that an interrupted run finished or that
+/// shares were merged into; an error, if it may not be replaced.
+fn finished(job: &Job, manifest: &Manifest, arguments: &Arguments) -> Result<Option<ExitCode>, CliError> {
+    if !job.output.exists() {
+        return Ok(None);
+    }
+    let this_one = is_output(&job.output, manifest);
+    let interrupted = Parts::peek(&job.output).is_ok_and(|found| is_output(&job.output, &found.manifest));
+    if this_one && (job.share.is_some() || interrupted && !arguments.force) {
+        if interrupted {
+            Parts::open(&job.output)?.remove()?;
+        }
+        say!("{}: done already", job.output.display());
+        return Ok(Some(ExitCode::SUCCESS));
+    }
+    if arguments.force {
+        return Ok(None);
+    }
+    Err(CliError::Exists(job.output.display().to_string()))
 }
 
 /// Fails where the disk has no room for the parts to come and for the output that they are merged into.
@@ -99,8 +119,16 @@ fn space(parts: &Parts, layout: &gfe_io::EncodedLayout) -> Result<(), CliError> 
 }
 
 /// Says where a run goes on; gives the rows that were done before.
-fn tell(parts: &Parts, own: usize, missing: usize) -> usize {
+fn tell(parts: &Parts, own: &Range<usize>) -> usize {
     let folder = Parts::folder(parts.output());
+    let missing: usize = parts.missing(own.clone()).iter().map(ExactSizeIterator::len).sum();
+    let (before, own) = (own.len() - missing, own.len());
+    if parts.lacks_locks() {
+        say!(
+            "{}: this file system has no locks, so nothing keeps a second run away",
+            folder.display()
+        );
+    }
     if parts.damaged() > 0 {
         say!("{}: {} damaged parts are made again", folder.display(), parts.damaged());
     }
@@ -111,12 +139,8 @@ fn tell(parts: &Parts, own: usize, missing: usize) -> usize {
             parts.dropped()
         );
     }
-    if missing < own {
-        say!(
-            "{}: going on after {} of {own} samples",
-            folder.display(),
-            own - missing
-        );
+    if before > 0 {
+        say!("{}: going on after {before} of {own} samples", folder.display());
     }
-    own - missing
+    before
 }

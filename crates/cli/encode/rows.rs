@@ -5,7 +5,8 @@ use crate::method::hessian_name;
 use faer::Mat;
 use gfe_encode::{Begin, Encoded, Record};
 use gfe_io::{
-    Attributes, EncodedLayout, EncodedRow, InputAttributes, Manifest, NamedLatent, TracePoint, now, params_sha256,
+    Attributes, Coordinate, EncodedLayout, EncodedRow, InputAttributes, Manifest, NamedLatent, TracePoint, now,
+    params_sha256,
 };
 use gfe_model::Latent;
 use gfe_ode::Status;
@@ -47,7 +48,7 @@ impl Job {
             described: self.attributes(),
             attributes: vec![(
                 "title".into(),
-                format!("Gradient-flow encoding of {}", self.input.name()),
+                format!("Gradient-flow encoding of {}", self.input.title()),
             )],
         }
     }
@@ -79,6 +80,16 @@ impl Job {
         }
         if let Some(curvature) = self.uncertainty {
             config["uncertainty"] = json!(hessian_name(curvature));
+        }
+        if self.trace || !self.trace_at.is_empty() {
+            config["trace"] = if self.trace {
+                json!("steps")
+            } else {
+                json!(self.trace_at)
+            };
+        }
+        if !self.keep.is_empty() {
+            config["keep"] = self.keep.iter().map(Coordinate::path).collect();
         }
         if self.noise.is_some() {
             config["noise"] = json!("estimate");
@@ -126,12 +137,17 @@ impl Job {
     }
 }
 
-/// A file that is read: its size, and when it was changed, in seconds since 1970.
+/// A file that is read: its size, and when it was changed, in nanoseconds since 1970.
 fn described(path: &Path) -> Value {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let metadata = std::fs::metadata(&path);
-    let (size, changed) = metadata.map_or((0, 0), |metadata| (metadata.size(), metadata.mtime()));
-    json!({"path": path, "size": size, "mtime": changed})
+    let (size, changed) = metadata.map_or((0, 0), |metadata| {
+        (
+            metadata.size(),
+            1_000_000_000 * metadata.mtime() + metadata.mtime_nsec(),
+        )
+    });
+    json!({"path": path, "size": size, "mtime_ns": changed})
 }
 
 /// The notes of the part of `rows`.

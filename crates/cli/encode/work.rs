@@ -79,8 +79,8 @@ impl Job {
         signals: &Signals,
     ) -> Result<Summary, CliError> {
         let mut summary = Summary::new(self.method.anchors());
-        for part in parts.parts() {
-            recall(part, &own, &mut summary)?;
+        for (part, rows) in parts.pieces(own.clone()) {
+            recall(&parts.parts()[part], &rows, &mut summary)?;
         }
         summary.recalled();
         let cuts = self.cuts(parts.missing(own.clone()), layout);
@@ -170,13 +170,9 @@ impl Job {
     }
 }
 
-/// Counts the rows of `own` in a part.
-fn recall(part: &Part, own: &Range<usize>, summary: &mut Summary) -> Result<(), CliError> {
+/// Counts rows of a part.
+fn recall(part: &Part, rows: &Range<usize>, summary: &mut Summary) -> Result<(), CliError> {
     let first = part.rows.start;
-    let rows = own.start.max(first)..own.end.min(part.rows.end);
-    if rows.is_empty() {
-        return Ok(());
-    }
     let file = EncodedFile::open(&part.path)?;
     for record in file.records(rows.start - first..rows.end - first)? {
         summary.add(&record);

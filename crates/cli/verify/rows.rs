@@ -106,7 +106,7 @@ impl Differences {
             let (sample, loss) = (written.samples[b], written.loss[b]);
             let code = written.z.col_as_slice(b).iter().all(|z| z.is_finite()) && loss.is_finite();
             let bad = written.status[b] == f64::from(Status::BadInput as i8);
-            if !code && !(bad && at.admitted) {
+            if !(code || bad && at.admitted) {
                 self.without_code += 1;
                 continue;
             }
@@ -136,7 +136,8 @@ impl Differences {
                     _ if part.is_nan() => f64::INFINITY,
                     _ => self.worst[i].max(part),
                 };
-                differs |= !(difference <= relative * recorded.abs() + floor);
+                // A NaN is a difference too.
+                differs |= difference.is_nan() || difference > relative * recorded.abs() + floor;
             }
             if differs {
                 self.rows += 1;

@@ -89,7 +89,9 @@ fn is_gone(pid: u32) -> bool {
 }
 
 fn is_unlocked(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    // NFS locks nothing for itself in a file that is not open for writing.
+    let opened = fs::OpenOptions::new().read(true).write(true).open(path);
+    opened.is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn folder(path: &Path) -> &Path {

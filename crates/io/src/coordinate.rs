@@ -135,6 +135,11 @@ impl Coordinate {
         &self.name
     }
 
+    /// Path in the input.
+    pub fn path(&self) -> String {
+        self.dataset.name()
+    }
+
     /// The values of rows as texts, to be compared.
     pub fn texts(&self, rows: Range<usize>) -> Result<Vec<String>, IoError> {
         macro_rules! read {

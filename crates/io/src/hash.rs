@@ -54,6 +54,13 @@ impl RowsHash {
     }
 }
 
+/// SHA-256 of what a reader gives, in lower-case hexadecimal.
+pub(crate) fn sha256_of(mut from: impl std::io::Read) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut from, &mut hash)?;
+    Ok(hexadecimal(&hash.finalize()))
+}
+
 /// SHA-256 of bytes, in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))

@@ -193,7 +193,11 @@ impl Output {
             path: self.path.clone(),
             source,
         })?;
-        let synced = fs::File::open(self.temporary()).and_then(|file| file.sync_all());
+        let synced = OpenOptions::new().write(true).open(self.temporary()).and_then(|file| {
+            // Gives back what was reserved behind the end.
+            file.set_len(file.metadata()?.len())?;
+            file.sync_all()
+        });
         synced.map_err(|source| IoError::Write {
             path: self.path.clone(),
             source,

@@ -5,6 +5,7 @@
 //! says what the output is to be, `skeleton.h5` is the output before it has rows, and `lock` keeps a second run away.
 //! Without a manifest whatever is in the folder counts for nothing.
 
+mod lock;
 mod manifest;
 mod merge;
 
@@ -12,18 +13,17 @@ pub use manifest::{Manifest, differences};
 pub use merge::write_merged;
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::lock::Lock;
 use crate::{IoError, atomic, hash};
 
 const MANIFEST: &str = "manifest.json";
 const SKELETON: &str = "skeleton.h5";
-const LOCK: &str = "lock";
 
 /// A part that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,16 +54,20 @@ impl Part {
         format!("rows-{:012}-{:012}-{}.h5", self.rows.start, self.rows.end, self.sha256)
     }
 
-    /// Whether its bytes are those that its name promises.
-    fn is_sound(&self) -> bool {
-        fs::read(&self.path).is_ok_and(|bytes| short(&bytes) == self.sha256)
+    /// Whether its bytes are those that its name promises; fails where they cannot be read, which does not say that they
+    /// are others.
+    fn is_sound(&self) -> Result<bool, IoError> {
+        let found = File::open(&self.path).and_then(hash::sha256_of);
+        let found = found.map_err(|source| IoError::Read {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(found[..SHORT] == self.sha256)
     }
 }
 
-/// The first 16 digits of a SHA-256.
-fn short(bytes: &[u8]) -> String {
-    hash::sha256(bytes)[..16].to_owned()
-}
+/// Digits of a SHA-256 in the name of a part.
+const SHORT: usize = 16;
 
 /// Which rows a run takes for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ pub struct Parts {
     parts: Vec<Part>,
     damaged: usize,
     dropped: usize,
-    _locks: Vec<File>,
+    lock: Option<Lock>,
 }
 
 impl Parts {
@@ -102,53 +106,63 @@ impl Parts {
 
     /// Begins the output that `manifest` describes, or goes on with what is there of it; `skeleton` is the output without rows.
     ///
-    /// Parts whose bytes are not those of their names are removed. Fails where another run is at work
+    /// Parts of the rows `own` whose bytes are not those of their names are removed. Fails where another run is at work
     /// ([`IoError::Held`]), or where the folder holds parts of another output ([`IoError::OtherParts`]) and these are not
     /// to be dropped.
     pub fn begin(
         output: &Path,
         (manifest, skeleton): (Manifest, &[u8]),
-        hold: Hold,
+        (hold, own): (Hold, Range<usize>),
         drop_others: bool,
     ) -> Result<Parts, IoError> {
         let folder = Parts::folder(output);
-        atomic::clear_leftovers(output);
         let create = |source| IoError::Create {
             path: folder.clone(),
             source,
         };
-        match fs::create_dir(&folder) {
-            Ok(()) => atomic::sync_folder(&folder).map_err(create)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        let new = match fs::create_dir(&folder) {
+            Ok(()) => {
+                atomic::sync_folder(&folder).map_err(create)?;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => false,
             Err(error) => return Err(create(error)),
-        }
-        let manifest = Manifest {
-            skeleton_sha256: hash::sha256(skeleton),
-            ..manifest
         };
         let mut parts = Parts {
             output: output.to_owned(),
-            manifest,
+            manifest: Manifest {
+                skeleton_sha256: hash::sha256(skeleton),
+                ..manifest
+            },
             folder,
             parts: Vec::new(),
             damaged: 0,
             dropped: 0,
-            _locks: Vec::new(),
+            lock: None,
         };
-        match (lock(&parts.folder, Hold::Whole), hold) {
-            (Ok(alone), _) => {
-                parts.set_up(skeleton, drop_others)?;
-                drop(alone);
-                parts._locks = lock(&parts.folder, hold)?;
-            }
-            (Err(IoError::Held { .. }), Hold::Share { .. }) => {
-                parts._locks = lock(&parts.folder, hold)?;
-                parts.wait_for_manifest()?;
-            }
-            (Err(error), _) => return Err(error),
+        let begun = parts.take_up(skeleton, hold, drop_others);
+        if begun.is_err() && new {
+            // The error that led here is the one to tell.
+            let _ = parts.remove_all();
         }
-        parts.look()?;
+        begun?;
+        parts.look(&own)?;
         Ok(parts)
+    }
+
+    fn take_up(&mut self, skeleton: &[u8], hold: Hold, drop_others: bool) -> Result<(), IoError> {
+        let mut lock = Lock::share(&self.folder, hold)?;
+        if lock.alone {
+            atomic::clear_leftovers(&self.output);
+            self.set_up(skeleton, drop_others)?;
+            if hold != Hold::Whole {
+                lock.beside_others(&self.folder)?;
+            }
+        } else {
+            self.wait_for_manifest()?;
+        }
+        self.lock = Some(lock);
+        Ok(())
     }
 
     /// With nobody else at work: keeps what is there of the same output, or begins anew.
@@ -158,7 +172,13 @@ impl Parts {
                 let differences = found.differences(&self.manifest);
                 if differences.is_empty() {
                     self.manifest = found;
-                    return Ok(());
+                    let path = self.folder.join(SKELETON);
+                    let sound = fs::read(&path).is_ok_and(|bytes| bytes == skeleton);
+                    return if sound {
+                        Ok(())
+                    } else {
+                        atomic::write_whole(&path, skeleton)
+                    };
                 }
                 if !drop_others {
                     return Err(IoError::OtherParts {
@@ -197,26 +217,19 @@ impl Parts {
                 Err(error) => return Err(error),
             }
         }
-        Err(IoError::Held {
-            path: self.folder.join(LOCK),
-        })
+        Err(IoError::NotFound { path })
     }
 
     /// Opens the parts of `output` to merge them: fails where there are none or somebody is at work on them.
     pub fn open(output: &Path) -> Result<Parts, IoError> {
         let folder = Parts::folder(output);
-        let manifest = Manifest::read(&folder.join(MANIFEST))?;
-        let locks = lock(&folder, Hold::Whole)?;
-        let mut parts = Parts {
-            output: output.to_owned(),
-            manifest,
-            folder,
-            parts: Vec::new(),
-            damaged: 0,
-            dropped: 0,
-            _locks: locks,
-        };
-        parts.look()?;
+        Manifest::read(&folder.join(MANIFEST))?;
+        let lock = Lock::whole(&folder)?;
+        atomic::clear_leftovers(output);
+        let mut parts = Parts::of_parent(output)?;
+        parts.lock = Some(lock);
+        let all = parts.manifest.rows.clone();
+        parts.look(&all)?;
         Ok(parts)
     }
 
@@ -230,7 +243,7 @@ impl Parts {
             folder,
             damaged: 0,
             dropped: 0,
-            _locks: Vec::new(),
+            lock: None,
         })
     }
 
@@ -241,25 +254,22 @@ impl Parts {
         let parts = list(&folder)?;
         Ok(Peek {
             missing: missing(&parts, manifest.rows.clone()),
-            running: matches!(lock(&folder, Hold::Whole), Err(IoError::Held { .. })),
+            running: Lock::is_held(&folder),
             manifest,
             parts,
         })
     }
 
-    /// Finds the parts that are there, and removes those that are damaged.
-    fn look(&mut self) -> Result<(), IoError> {
-        let all = list(&self.folder)?;
-        let found = all.len();
-        self.parts = all.into_iter().filter(Part::is_sound).collect();
-        self.damaged = found - self.parts.len();
-        if self.damaged > 0 {
-            for part in list(&self.folder)?.iter().filter(|part| !self.parts.contains(part)) {
-                fs::remove_file(&part.path).map_err(|source| IoError::Write {
-                    path: part.path.clone(),
-                    source,
-                })?;
+    /// Finds the parts that are there, and removes those with rows of `own` that are damaged.
+    fn look(&mut self, own: &Range<usize>) -> Result<(), IoError> {
+        for part in list(&self.folder)? {
+            let concerned = part.rows.start < own.end && own.start < part.rows.end;
+            if !concerned || part.is_sound()? {
+                self.parts.push(part);
+                continue;
             }
+            self.damaged += 1;
+            remove_file(&part.path)?;
         }
         Ok(())
     }
@@ -284,6 +294,24 @@ impl Parts {
         self.damaged
     }
 
+    /// Whether the file system has no locks, so that nothing keeps a second run away.
+    pub fn lacks_locks(&self) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.lacking)
+    }
+
+    /// From which parts the rows `rows` come: numbers of parts, and rows of the input, in order and each once.
+    pub fn pieces(&self, rows: Range<usize>) -> Vec<(usize, Range<usize>)> {
+        let (mut next, mut pieces) = (rows.start, Vec::new());
+        for (i, part) in self.parts.iter().enumerate() {
+            let piece = next.max(part.rows.start)..part.rows.end.min(rows.end);
+            if piece.start < piece.end {
+                next = piece.end;
+                pieces.push((i, piece));
+            }
+        }
+        pieces
+    }
+
     /// How many parts of another output were there, and are dropped.
     pub fn dropped(&self) -> usize {
         self.dropped
@@ -299,7 +327,7 @@ impl Parts {
         let mut part = Part {
             rows,
             path: PathBuf::new(),
-            sha256: short(image),
+            sha256: hash::sha256(image)[..SHORT].to_owned(),
         };
         part.path = self.folder.join(part.name());
         atomic::write_whole(&part.path, image)?;
@@ -336,43 +364,58 @@ impl Parts {
         Ok(())
     }
 
-    /// Removes the folder: the manifest first, so that it is never taken for the parts of something.
+    /// Removes the folder: the manifest last, which says until then what the output is.
     pub fn remove(self) -> Result<(), IoError> {
+        self.remove_all()
+    }
+
+    fn remove_all(&self) -> Result<(), IoError> {
         self.clear()?;
-        let removed = fs::remove_file(self.folder.join(LOCK)).and_then(|()| fs::remove_dir(&self.folder));
-        match removed {
-            // Somebody's own files are none of ours.
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(IoError::Write {
-                path: self.folder.clone(),
-                source: error,
-            }),
+        remove_file(&self.folder.join(lock::LOCK))?;
+        match fs::remove_dir(&self.folder) {
+            // Somebody's own files are none of ours, nor is a link in place of the folder.
+            Err(error) if ![io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+                Err(IoError::Write {
+                    path: self.folder.clone(),
+                    source: error,
+                })
+            }
             _ => Ok(()),
         }
     }
 
-    /// Removes manifest, skeleton, parts and what killed runs left of them.
+    /// Removes parts and what killed runs left of them, skeleton and manifest.
     fn clear(&self) -> Result<(), IoError> {
-        let failed = |path: &Path, source| IoError::Write {
-            path: path.to_owned(),
+        let failed = |source| IoError::Write {
+            path: self.folder.clone(),
             source,
         };
-        let remove = |path: &Path| match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, error)),
-            _ => Ok(()),
-        };
-        remove(&self.folder.join(MANIFEST))?;
-        remove(&self.folder.join(SKELETON))?;
-        for entry in fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, error))? {
-            let path = entry.map_err(|error| failed(&self.folder, error))?.path();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let ours = [MANIFEST, SKELETON, "rows-"]
+            let left = [MANIFEST, SKELETON, "rows-"]
                 .iter()
-                .any(|known| name.starts_with(known));
-            if Part::named(&path).is_some() || (ours && name.contains(".tmp-")) || name.starts_with("lock-") {
-                remove(&path)?;
+                .any(|known| name.starts_with(known))
+                && name.contains(".tmp-");
+            let share = name.strip_prefix("lock-").and_then(|rest| rest.split_once("-of-"));
+            let share = share.is_some_and(|(i, n)| i.parse::<usize>().is_ok() && n.parse::<usize>().is_ok());
+            if Part::named(&path).is_some() || left || share {
+                remove_file(&path)?;
             }
         }
-        Ok(())
+        remove_file(&self.folder.join(SKELETON))?;
+        remove_file(&self.folder.join(MANIFEST))
+    }
+}
+
+/// Removes a file that may be gone already.
+fn remove_file(path: &Path) -> Result<(), IoError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(IoError::Write {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -397,6 +440,7 @@ fn list(folder: &Path) -> Result<Vec<Part>, IoError> {
     })?;
     let mut parts: Vec<Part> = entries
         .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .filter_map(|entry| Part::named(&entry.path()))
         .collect();
     parts.sort_by_key(|part| (part.rows.start, part.rows.end));
@@ -420,46 +464,6 @@ fn missing(parts: &[Part], rows: Range<usize>) -> Vec<Range<usize>> {
     }
     gaps.retain(|gap| gap.start < gap.end);
     gaps
-}
-
-/// Locks the folder: as a whole, or a share of it beside others.
-fn lock(folder: &Path, hold: Hold) -> Result<Vec<File>, IoError> {
-    let whole = hold == Hold::Whole;
-    let mut locks = vec![take(&folder.join(LOCK), whole)?];
-    if let Hold::Share { i, n } = hold {
-        locks.push(take(&folder.join(format!("lock-{i}-of-{n}")), true)?);
-    }
-    Ok(locks)
-}
-
-/// Takes the lock `path`; where the file system has no locks, nothing is held.
-fn take(path: &Path, exclusive: bool) -> Result<File, IoError> {
-    let failed = |source| IoError::Create {
-        path: path.to_owned(),
-        source,
-    };
-    loop {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(failed)?;
-        let locked = if exclusive {
-            file.try_lock()
-        } else {
-            file.try_lock_shared()
-        };
-        if let Err(TryLockError::WouldBlock) = locked {
-            return Err(IoError::Held { path: path.to_owned() });
-        }
-        // A run that ended in between has removed the file that was opened here: another one stands for the lock now.
-        let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let mine = file.metadata().map(inode).map_err(failed)?;
-        if fs::metadata(path).is_ok_and(|metadata| inode(metadata) == mine) {
-            return Ok(file);
-        }
-    }
 }
 
 #[cfg(test)]

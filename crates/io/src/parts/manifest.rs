@@ -81,16 +81,38 @@ impl Manifest {
         .to_string()
     }
 
+    /// Whether an output with these notes and rows is the one that this describes.
+    pub fn describes(&self, rows: &Range<usize>, note: impl Fn(&str) -> Option<Value>) -> bool {
+        *rows == self.rows
+            && self.identity.iter().all(|(name, expected)| {
+                let found = note(name).unwrap_or_default();
+                expected
+                    .as_object()
+                    .is_none_or(|expected| super::merge::differing_key(expected, &found).is_none())
+            })
+    }
+
     /// Where this one, found, differs from one that is asked for.
     pub(super) fn differences(&self, asked: &Manifest) -> Vec<String> {
         let told = |manifest: &Manifest| {
             let mut all = manifest.identity.clone();
-            // How the data were named from where the run was started; which files they are is told by `files`.
+            // Where the data lie is the affair of each machine; which files they are, their sizes and times tell.
             if let Some(Value::Object(input)) = all.get_mut("input") {
                 input.remove("path");
+                for file in input
+                    .get_mut("files")
+                    .and_then(Value::as_array_mut)
+                    .into_iter()
+                    .flatten()
+                {
+                    if let Value::Object(file) = file {
+                        file.remove("path");
+                    }
+                }
             }
             all.insert("rows".into(), json!([manifest.rows.start, manifest.rows.end]));
             all.insert("skeleton_sha256".into(), json!(manifest.skeleton_sha256));
+            all.insert("gfe".into(), manifest.environment["gfe"].clone());
             Value::Object(all)
         };
         differences(&told(self), &told(asked), "there")

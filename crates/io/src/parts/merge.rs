@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 use super::{Part, Parts, SKELETON};
 use crate::encoded::{ROW_SHA256, write_notes};
 use crate::hash::RowsHash;
-use crate::input::open_file;
+use crate::input::{RANK_LIMIT, VALUES_LIMIT, open_file, refuse_foreign_storage_always};
 use crate::listing::dimension_names;
 use crate::native::{RawRows, same_type};
 use crate::output::Output;
-use crate::{IoError, hash, texts};
+use crate::{InputPath, IoError, hash, texts};
 
 /// Bytes of a dataset copied at once, about.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -61,15 +61,22 @@ pub fn write_merged(parts: &Parts, temporary: &Path) -> Result<(), IoError> {
     }
     let mut bytes = skeleton.len() as u64;
     for part in &parts.parts {
+        if !part.is_sound()? {
+            return Err(IoError::BadPart {
+                path: part.path.clone(),
+                what: "its bytes are not those that its name promises".into(),
+            });
+        }
         // Beyond what the parts take, an output has little: fuller chunks, and longer indices.
         bytes += std::fs::metadata(&part.path).map_or(0, |metadata| metadata.len());
     }
     let output = Output::from_image(&parts.output, temporary, &skeleton, bytes + bytes / 50)?;
+    output.with(|file| Ok(refuse_foreign(&skeleton_path, file)))??;
     let merge = Merge {
         parts,
         output: &output,
         open: RefCell::default(),
-        pieces: pieces(&parts.parts, manifest.rows.clone()),
+        pieces: pieces(parts),
         written: RefCell::default(),
     };
     merge.rows()?;
@@ -81,6 +88,40 @@ pub fn write_merged(parts: &Parts, temporary: &Path) -> Result<(), IoError> {
         // The error that led here is the one to tell.
         let _ = std::fs::remove_file(temporary);
     })
+}
+
+/// A file that somebody else made could name others as the places of its values, to be read or written over.
+fn refuse_foreign(path: &Path, file: &File) -> Result<(), IoError> {
+    let failed = |source| IoError::Hdf5 {
+        path: path.to_owned(),
+        source,
+    };
+    for name in file.member_names().map_err(failed)? {
+        // Groups hold soft links into the root, and the notes that are made anew.
+        if let Ok(dataset) = file.dataset(&name) {
+            refuse(path, file, &name, &dataset)?;
+        }
+    }
+    refuse(path, file, ROW_SHA256, &file.dataset(ROW_SHA256).map_err(failed)?)
+}
+
+fn refuse(path: &Path, file: &File, name: &str, dataset: &Dataset) -> Result<(), IoError> {
+    let place = InputPath {
+        file: path.to_owned(),
+        dataset: Some(format!("/{name}")),
+    };
+    let values = dataset
+        .shape()
+        .iter()
+        .skip(1)
+        .try_fold(1_usize, |n, len| n.checked_mul(*len));
+    if dataset.shape().len() > RANK_LIMIT || values.is_none_or(|values| values > VALUES_LIMIT) {
+        return Err(IoError::BadPart {
+            path: path.to_owned(),
+            what: format!("its {name} has shape {:?}", dataset.shape()),
+        });
+    }
+    refuse_foreign_storage_always(&place, file, dataset)
 }
 
 /// A block of rows as it was written: dataset, first row, rows, and a hash of the values.
@@ -129,19 +170,17 @@ fn check(parts: &Parts, temporary: &Path, written: &[Written], notes: &[(String,
 }
 
 /// From which parts the rows come, in order; where parts overlap, the rows are the same in both.
-fn pieces(parts: &[Part], rows: Range<usize>) -> Vec<Piece> {
-    let (mut next, mut pieces) = (rows.start, Vec::new());
-    for (file, part) in parts.iter().enumerate() {
-        let end = part.rows.end.min(rows.end);
-        if part.rows.start <= next && end > next {
-            pieces.push(Piece {
-                file,
-                rows: next - part.rows.start..end - part.rows.start,
-            });
-            next = end;
-        }
-    }
+fn pieces(parts: &Parts) -> Vec<Piece> {
+    let pieces = parts.pieces(parts.manifest.rows.clone()).into_iter();
     pieces
+        .map(|(file, rows)| {
+            let first = parts.parts[file].rows.start;
+            Piece {
+                file,
+                rows: rows.start - first..rows.end - first,
+            }
+        })
+        .collect()
 }
 
 /// Opens a part that has to be one of the output that the manifest describes.
@@ -150,25 +189,27 @@ fn open_part(part: &Part, manifest: &super::Manifest) -> Result<File, IoError> {
         path: part.path.clone(),
         what,
     };
-    if !part.is_sound() {
-        return Err(bad("its bytes are not those that its name promises".into()));
-    }
     let file = open_file(&part.path)?;
     for (name, expected) in &manifest.identity {
-        let Some(expected) = expected.as_object() else { continue };
-        let found = note(&file, name).unwrap_or_default();
-        // Where the data were when a part was made is its own affair.
-        let differs = expected
-            .iter()
-            .find(|(key, value)| !OF_A_PLACE.contains(&key.as_str()) && found.get(key.as_str()) != Some(value));
-        if let Some((key, value)) = differs {
-            let there = found.get(key.as_str()).cloned().unwrap_or_default();
+        let Some(expected) = expected.as_object() else {
+            continue;
+        };
+        let found = note(&file, name).map_or(Value::Null, Value::Object);
+        if let Some((key, value)) = differing_key(expected, &found) {
+            let there = found.get(key).cloned().unwrap_or_default();
             return Err(bad(format!(
                 "it belongs to another output: its {name}.{key} is {there}, that of the output {value}"
             )));
         }
     }
     Ok(file)
+}
+
+/// A key of a note that says otherwise than is expected, and what is expected. Where the data lay is the affair of each machine.
+pub(super) fn differing_key<'a>(expected: &'a Map<String, Value>, found: &Value) -> Option<(&'a String, &'a Value)> {
+    expected
+        .iter()
+        .find(|(key, value)| !OF_A_PLACE.contains(&key.as_str()) && found.get(key.as_str()) != Some(*value))
 }
 
 /// Keys of notes that tell a place.
@@ -322,6 +363,7 @@ impl Merge<'_> {
             .file(file)?
             .dataset(name)
             .map_err(|_| self.bad(file, format!("it has no {name}")))?;
+        refuse(&self.parts.parts[file].path, &self.file(file)?, name, &dataset)?;
         if !same_type(&dataset, like) || dataset.shape().get(1..) != like.shape().get(1..) {
             return Err(self.bad(file, format!("its {name} is of another shape or type")));
         }
@@ -377,7 +419,9 @@ impl Merge<'_> {
                 match row.parse::<usize>() {
                     Ok(row) if row >= first && piece.rows.contains(&(row - first)) => {
                         spoken += 1;
-                        all.insert(row, message);
+                        if all.len() < MESSAGES {
+                            all.insert(row, message);
+                        }
                     }
                     Err(_) if row == "more" => spoken += message.as_u64().unwrap_or(0),
                     _ => {}

@@ -84,7 +84,7 @@ fn part(rows: Range<usize>) -> Vec<u8> {
 
 fn begin(output: &Path, t_end: f64, hold: Hold, force: bool) -> Result<Parts, IoError> {
     let skeleton = EncodedWriter::skeleton(output, &layout(ROWS)).unwrap();
-    Parts::begin(output, (manifest(t_end), &skeleton), hold, force)
+    Parts::begin(output, (manifest(t_end), &skeleton), (hold, 0..ROWS), force)
 }
 
 /// The output that parts with these rows merge into.
@@ -175,6 +175,29 @@ fn a_part_of_another_output_is_not_merged() {
     let error = write_merged(&parts, &parts.temporary()).unwrap_err();
     assert!(error.to_string().contains("config.t_end"), "{error}");
     assert!(!parts.temporary().exists());
+}
+
+#[test]
+fn a_part_that_names_another_files_values_is_not_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, secret) = (folder.path().join("z.h5"), folder.path().join("secret"));
+    fs::write(&secret, [1; 8 * ROWS]).unwrap();
+    let mut parts = begin(&output, 1.0, Hold::Whole, false).unwrap();
+    // A sound part, whose losses are exchanged for what lies in another file.
+    let hostile = folder.path().join("hostile.h5");
+    fs::write(&hostile, part(0..ROWS)).unwrap();
+    let file = hdf5::File::open_rw(&hostile).unwrap();
+    file.unlink("loss").unwrap();
+    file.new_dataset::<f64>()
+        .shape(ROWS)
+        .external(secret.to_str().unwrap(), 0, 8 * ROWS)
+        .create("loss")
+        .unwrap();
+    file.close().unwrap();
+    parts.commit(0..ROWS, &fs::read(&hostile).unwrap()).unwrap();
+    let error = write_merged(&parts, &parts.temporary()).unwrap_err();
+    assert!(matches!(error, IoError::ForeignStorage { .. }), "{error}");
+    assert!(!output.exists() && !parts.temporary().exists());
 }
 
 #[test]
