@@ -15,7 +15,7 @@ use crate::logs::say;
 use crate::output;
 use crate::parts::{is_output, merge};
 use crate::signals::Signals;
-use gfe_io::{EncodedWriter, Hold, Manifest, Parts};
+use gfe_io::{EncodedWriter, Hold, IoError, Manifest, Parts};
 use job::Job;
 use serde_json::json;
 use std::ops::Range;
@@ -92,10 +92,15 @@ fn finished(job: &Job, manifest: &Manifest, arguments: &Arguments) -> Result<Opt
         return Ok(None);
     }
     let this_one = is_output(&job.output, manifest);
-    let interrupted = Parts::peek(&job.output).is_ok_and(|found| is_output(&job.output, &found.manifest));
+    // The folder of parts goes last; without a manifest of its own it holds nothing but what was to be removed.
+    let interrupted = Parts::folder(&job.output).is_dir()
+        && match Parts::peek(&job.output) {
+            Ok(found) => is_output(&job.output, &found.manifest),
+            Err(error) => matches!(error, IoError::NotFound { .. }),
+        };
     if this_one && (job.share.is_some() || interrupted && !arguments.force) {
         if interrupted {
-            Parts::open(&job.output)?.remove()?;
+            Parts::sweep(&job.output)?;
         }
         say!("{}: done already", job.output.display());
         return Ok(Some(ExitCode::SUCCESS));

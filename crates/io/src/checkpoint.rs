@@ -42,7 +42,7 @@ impl Checkpoint {
     /// Whether `path` begins as such a file does.
     pub fn is_one(path: &Path) -> bool {
         let mut start = [0; MARK.len()];
-        File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *MARK)
+        regular_file(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *MARK)
     }
 
     /// Writes the file, replacing one at `path` as a whole; the same content gives the same bytes.

@@ -172,7 +172,7 @@ impl History {
 
     /// Whether `path` is such a file, as far as its marks say.
     pub fn is_one(path: &Path) -> bool {
-        open_file(path).is_ok_and(|file| file.attr(MARK.0).is_ok())
+        guard::opening(path, || open_file(path).map(|file| file.attr(MARK.0).is_ok())).unwrap_or(false)
     }
 
     /// Reads `path`.

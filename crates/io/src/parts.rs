@@ -233,6 +233,25 @@ impl Parts {
         Ok(parts)
     }
 
+    /// Removes what an interrupted run left in the folder of an output that is complete, where there is a folder; gives
+    /// whether there was one. Fails where somebody is at work on it.
+    pub fn sweep(output: &Path) -> Result<bool, IoError> {
+        let folder = Parts::folder(output);
+        if !folder.is_dir() {
+            return Ok(false);
+        }
+        let parts = Parts {
+            output: output.to_owned(),
+            manifest: Manifest::default(),
+            parts: Vec::new(),
+            damaged: 0,
+            dropped: 0,
+            lock: Some(Lock::whole(&folder)?),
+            folder,
+        };
+        parts.remove().map(|()| true)
+    }
+
     /// The parts of `output` in a process that works for the one that holds them.
     pub fn of_parent(output: &Path) -> Result<Parts, IoError> {
         let folder = Parts::folder(output);

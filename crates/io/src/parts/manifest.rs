@@ -15,7 +15,7 @@ const VERSION: &str = "1.0";
 const SIZE_LIMIT: u64 = 16 << 20;
 
 /// What the parts of an output are parts of.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifest {
     /// Rows of the input that the whole output holds.
     pub rows: Range<usize>,
