@@ -66,7 +66,10 @@ pub fn run_merge(arguments: &MergeArguments) -> Result<ExitCode, CliError> {
         merge(parts, &signals)?;
     }
     let (rows, failed) = failures(&EncodedFile::open(output)?)?;
-    logs::tell(&format!("{}: {rows} samples, of which {failed} failed", output.display()));
+    logs::tell(&format!(
+        "{}: {rows} samples, of which {failed} failed",
+        output.display()
+    ));
     let above = failed as f64 > arguments.fail_above * rows as f64;
     Ok(ExitCode::from(u8::from(above)))
 }
