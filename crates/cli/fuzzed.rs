@@ -32,7 +32,7 @@ fn survive(text: &[u8]) {
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 500,
+        cases: 100,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(1),
         ..ProptestConfig::default()
