@@ -26,14 +26,13 @@ fn survive(text: &[u8]) {
         settings.get::<String>("encode.rows"),
         settings.get::<Vec<String>>("encode.keep"),
     );
-    let _ = settings.number("method.t_end", 1.0);
-    let _ = settings.count("method.lanes", 1);
+    let _ = (settings.number("method.t_end", 1.0), settings.count("method.lanes", 1));
     let _ = settings.choice("method.solver");
 }
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 500,
+        cases: 100,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(1),
         ..ProptestConfig::default()

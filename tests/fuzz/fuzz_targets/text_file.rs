@@ -1,0 +1,1 @@
+../../../crates/cli/text_file.rs
