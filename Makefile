@@ -81,7 +81,7 @@ supernovae: setup ## Train on spectra of supernovae, encode those of other objec
 bench: setup ## Measure what the plugin interface costs
 	cargo bench --bench plugin
 
-TRAINING := efficiency autoencoder solvers gradients orders single-pass fashion shift
+TRAINING := baselines efficiency autoencoder solvers gradients orders single-pass fashion shift
 .PHONY: $(addprefix train-,$(TRAINING)) train-all
 
 train-all: $(addprefix train-,$(TRAINING)) ## Every experiment on training: hours; each also by itself, train-efficiency, ...
