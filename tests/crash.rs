@@ -105,8 +105,12 @@ impl Run {
         command
     }
 
+    /// A run that heeds signals: who starts the tests may have had them ignored, as shells do for what runs behind them.
     fn begun(&self) -> Child {
-        self.command()
+        Command::new("env")
+            .args(["--default-signal", env!("CARGO_BIN_EXE_gfe")])
+            .args(self.arguments(&self.output()))
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts")

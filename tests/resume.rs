@@ -49,8 +49,10 @@ impl Run {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gfe"));
+        // Who starts the tests may have had signals ignored, as shells do for what runs behind them.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal", env!("CARGO_BIN_EXE_gfe")])
             .args(self.arguments(&self.model()))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdout(Stdio::null())
@@ -62,7 +64,8 @@ impl Run {
     fn command_with(&self, further: &[&str], how: &str) -> std::process::Child {
         let arguments = self.arguments(&self.model());
         let arguments = arguments.iter().filter(|word| *word != "--resume");
-        Command::new(env!("CARGO_BIN_EXE_gfe"))
+        Command::new("env")
+            .args(["--default-signal", env!("CARGO_BIN_EXE_gfe")])
             .args(arguments)
             .args(further)
             .arg(how)
