@@ -2,8 +2,9 @@
 
 Every training is `gfe train RUN_FILE` with other settings, one thread each, and is kept: an interrupted experiment goes on where
 it stopped. The learning rate of each method is the one of three with the lowest validation loss, and so is its regime, a constant
-rate or one that falls along a cosine with weights that decay: the same choices for all. At other numbers of images than 1,008 the regime is that of 1,008. Losses are those of test
-samples that neither training nor these choices have seen. CPU seconds are those of the whole training command.
+rate or one that falls along a cosine with weights that decay: the same choices for all. With other data or another number of them
+the regime is the one that was best on 1,008 digits. Losses are those of test samples that neither training nor these choices have
+seen. CPU seconds are those of the whole training command.
 """
 
 import argparse
@@ -196,27 +197,32 @@ def sets_for(n, run_file):
     return ("epochs=16",) if n >= 1000 else (f"epochs={24000 // n}", f"validate_every={max(1, 500 // n)}")
 
 
-def efficiency(runner, data=MNIST, sizes=(1008, 4000, 300, 100), seeds=5):
+def settled(runner, methods):
+    """The regime of each method that is best on 1,008 digits."""
+    asked = {method: runner.best(method, MNIST, 1008, [1], sets_for(1008, method)) for method in methods}
+    return {method: [result()["regime"]] for method, result in asked.items()}
+
+
+def efficiency(runner, sizes=(100, 300, 1008, 4000), seeds=5):
     """Every method until its validation loss stops improving."""
-    rows, regimes = [], {}
+    methods, rows = ["steady", *BASELINES], []
+    regimes = settled(runner, methods)
     for n in sizes:
-        methods = ["steady"] + BASELINES + (["autoencoder/own"] if n == 1008 else [])
-        asked = {}
-        for method in methods:
-            own = range(1, 1 + (seeds if n == 1008 and method == "steady" else 1))
-            asked[method] = runner.best(method, data, n, list(own), sets_for(n, method), regimes.get(method, REGIMES))
-        done = {method: result() for method, result in asked.items()}
+        own = lambda method: range(1, 1 + (seeds if n == 1008 and method == "steady" else 1))
+        ask = lambda method, regimes: runner.best(method, MNIST, n, list(own(method)), sets_for(n, method), regimes)
+        asked = [ask(method, REGIMES if n == 1008 else regimes[method]) for method in methods]
         if n == 1008:
-            regimes = {method: [row["regime"]] for method, row in done.items()}
-        rows += done.values()
-    return sorted(rows, key=lambda row: row["n"])
+            asked.append(ask("autoencoder/own", regimes["autoencoder"]))
+        rows += [result() for result in asked]
+    return rows
 
 
 def compared(runner, methods, passes, data=MNIST, n=1008):
     """Methods over the same passes, and every baseline until it stops improving; one seed."""
-    rows = [runner.best(method, data, n, [1], (f"epochs={passes}",)) for method in methods]
-    rows += [runner.best(method, data, n, [1], sets_for(n, method)) for method in BASELINES]
-    return [result() for result in rows]
+    sets = {method: (f"epochs={passes}",) for method in methods} | {method: sets_for(n, method) for method in BASELINES}
+    regimes = {} if data is MNIST else settled(runner, sets)
+    asked = [runner.best(method, data, n, [1], own, regimes.get(method, REGIMES)) for method, own in sets.items()]
+    return [result() for result in asked]
 
 
 EXPERIMENTS = {
