@@ -140,6 +140,8 @@ impl Notes {
         if !file.has("z") {
             return Err(bad("it holds no codes: take a file written by gfe encode"));
         }
+        // Where they lie in other files, this asks whether these may be read.
+        file.read("z", 0..0)?;
         let note = |name: &str| {
             let found = file.note(name).filter(Value::is_object);
             found.ok_or_else(|| {
@@ -352,6 +354,12 @@ impl Check<'_> {
         for first in rows.clone().step_by(size) {
             let written = Written::read(self.file, first..rows.end.min(first + size), shape.latent)?;
             if let Some(sample) = written.samples.iter().find(|sample| **sample >= samples) {
+                if *sample == usize::MAX && self.file.is_over_parts() {
+                    let text = format!("{}: rows of it lie in parts that are not there", self.path.display());
+                    return Err(CliError::BadData(format!(
+                        "{text}: make them again, by its command and --force"
+                    )));
+                }
                 let text = format!("{}: it has a code of sample {sample}", self.path.display());
                 return Err(CliError::BadData(format!(
                     "{text}, and {} has {samples} samples: is it the input of these codes?",

@@ -13,7 +13,7 @@ pub use work::block_rows;
 use crate::error::CliError;
 use crate::logs::say;
 use crate::output;
-use crate::parts::{is_output, merge};
+use crate::parts::{is_output, is_over_parts, merge};
 use crate::signals::Signals;
 use gfe_io::{EncodedWriter, Hold, IoError, Manifest, Parts};
 use job::Job;
@@ -48,7 +48,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let begun = (hold, own.clone());
     let mut parts = Parts::begin(&job.output, (manifest, &skeleton), begun, arguments.force)?;
     let before = tell(&parts, &own);
-    let result = space(&parts, &layout).and_then(|()| job.encode(&mut parts, (own.clone(), &layout), &signals));
+    let result =
+        space(&parts, &layout, job.keep_parts).and_then(|()| job.encode(&mut parts, (own.clone(), &layout), &signals));
     let summary = match result {
         Ok(summary) => summary,
         Err(error) => {
@@ -68,8 +69,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         );
         return Ok(ExitCode::from(&signals));
     }
-    if job.share.is_none() {
-        merge(parts, &signals)?;
+    match job.share {
+        Some(_) => {}
+        None if job.keep_parts => parts.keep(&layout)?,
+        None => merge(parts, &signals)?,
     }
     let elapsed = start.elapsed();
     if arguments.json {
@@ -98,21 +101,27 @@ fn finished(job: &Job, manifest: &Manifest, arguments: &Arguments) -> Result<Opt
             Ok(found) => is_output(&job.output, &found.manifest),
             Err(error) => matches!(error, IoError::NotFound { .. }),
         };
-    if this_one && (job.share.is_some() || interrupted && !arguments.force) {
-        if interrupted {
+    let over_parts = is_over_parts(&job.output);
+    if this_one && (job.share.is_some() || interrupted && !arguments.force) && (!over_parts || job.keep_parts) {
+        if interrupted && !over_parts {
             Parts::sweep(&job.output)?;
         }
         say!("{}: done already", job.output.display());
         return Ok(Some(ExitCode::SUCCESS));
     }
     if arguments.force {
+        if over_parts && !this_one {
+            // Its rows are in the parts that make way: a file without them would be none.
+            let path = job.output.clone();
+            std::fs::remove_file(&job.output).map_err(|source| IoError::Write { path, source })?;
+        }
         return Ok(None);
     }
     Err(CliError::Exists(job.output.display().to_string()))
 }
 
-/// Fails where the disk has no room for the parts to come and for the output that they are merged into.
-fn space(parts: &Parts, layout: &gfe_io::EncodedLayout) -> Result<(), CliError> {
+/// Fails where the disk has no room for the parts to come and, if they are not kept, for the output that they are merged into.
+fn space(parts: &Parts, layout: &gfe_io::EncodedLayout, keep: bool) -> Result<(), CliError> {
     let rows = layout.samples.max(1) as u64;
     let missing: usize = parts
         .missing(parts.manifest().rows.clone())
@@ -120,7 +129,8 @@ fn space(parts: &Parts, layout: &gfe_io::EncodedLayout) -> Result<(), CliError> 
         .map(ExactSizeIterator::len)
         .sum();
     let bytes = layout.bytes();
-    Ok(parts.check_space(bytes.saturating_add(bytes / rows * missing as u64))?)
+    let merged = if keep { 0 } else { bytes };
+    Ok(parts.check_space((bytes / rows * missing as u64).saturating_add(merged))?)
 }
 
 /// Says where a run goes on; gives the rows that were done before.

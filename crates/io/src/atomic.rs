@@ -46,9 +46,22 @@ pub fn check_creatable(path: &Path) -> Result<(), IoError> {
     })
 }
 
-/// The file that `path` means: what a symbolic link leads to, so that the link stays.
+/// Links followed, one after another, until they count for a circle.
+const LINKS: usize = 40;
+
+/// The file that `path` means: what a symbolic link leads to, there or not, so that the link stays.
 pub(crate) fn target(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let mut at = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&at) {
+            Ok(link) => at = folder(&at).join(link),
+            Err(_) => return at,
+        }
+    }
+    path.to_owned()
 }
 
 /// `NAME.tmp-PID` in the folder of `path`: a rename does not cross file systems.

@@ -88,7 +88,7 @@ impl Manifest {
                 let found = note(name).unwrap_or_default();
                 expected
                     .as_object()
-                    .is_none_or(|expected| super::merge::differing_key(expected, &found).is_none())
+                    .is_none_or(|expected| super::pieces::differing_key(expected, &found).is_none())
             })
     }
 
