@@ -137,6 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_followed_to_a_file_that_is_not_there_yet_and_a_circle_of_links_is_not() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let at = |name: &str| folder.path().join(name);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).expect("a link can be made");
+        link("second", "first");
+        link("to-come.h5", "second");
+        write_whole(&at("first"), b"bytes").expect("there is room");
+        assert_eq!(fs::read(at("to-come.h5")).expect("it is there"), b"bytes");
+        assert!(at("first").is_symlink() && at("second").is_symlink());
+        link("right", "left");
+        link("left", "right");
+        assert_eq!(target(&at("left")), at("left"));
+    }
+
+    #[test]
     fn leftovers_of_killed_writers_go_and_nothing_else_does() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let make = |name: String| {

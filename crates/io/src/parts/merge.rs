@@ -9,10 +9,9 @@ use hdf5::{Dataset, File};
 use super::pieces::{BLOCK_ROWS, Piece, Pieces, note_text, refuse};
 use super::{Part, Parts, SKELETON};
 use crate::encoded::{ROW_SHA256, write_notes};
-use crate::input::open_file;
 use crate::listing::dimension_names;
 use crate::native::{RawRows, same_type};
-use crate::output::Output;
+use crate::output::{Output, Written, check_written};
 use crate::{IoError, hash};
 
 /// Bytes of a dataset copied at once, about.
@@ -70,31 +69,16 @@ fn refuse_foreign(path: &Path, file: &File) -> Result<(), IoError> {
     refuse(path, file, ROW_SHA256, &file.dataset(ROW_SHA256).map_err(failed)?)
 }
 
-/// A block of rows as it was written: dataset, first row, rows, and a hash of the values.
-type Written = (String, usize, usize, u64);
-
 /// Reads the file back, whether it holds what was written to it: HDF5 does not tell every write that fails. And every row
 /// has to be where it belongs.
 fn check(parts: &Parts, temporary: &Path, written: &[Written], notes: &[(String, String)]) -> Result<(), IoError> {
-    let failed = |source| IoError::Hdf5 {
-        path: parts.output.clone(),
-        source,
-    };
-    let lost = |what: &str| IoError::Write {
-        path: parts.output.clone(),
-        source: std::io::Error::other(format!("its {what} reads otherwise than it was written")),
-    };
-    let file = open_file(temporary)?;
-    for (name, start, rows, digest) in written {
-        let dataset = file.dataset(name).map_err(failed)?;
-        let mut block = RawRows::new(&dataset, *rows).ok_or_else(|| lost(name))?;
-        if !block.read(&dataset, *start..start + rows, 0) || block.digest() != *digest {
-            return Err(lost(name));
-        }
-    }
+    let file = check_written(&parts.output, temporary, written)?;
     for (name, content) in notes {
         if note_text(&file, name).as_deref() != Some(content) {
-            return Err(lost(name));
+            return Err(IoError::Write {
+                path: parts.output.clone(),
+                source: std::io::Error::other(format!("its note {name} reads otherwise than it was written")),
+            });
         }
     }
     check_rows(parts, &file)
