@@ -2,7 +2,7 @@
 
 use crate::encode::scale;
 use crate::error::CliError;
-use crate::flags::MethodFlags;
+use crate::flags::{MethodFlags, PrecisionFlag};
 use crate::input::Input;
 use crate::known::{Asked, Known};
 use crate::method::Method;
@@ -61,6 +61,8 @@ pub struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     method: MethodFlags,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Print the outcome as one JSON object on stdout.
     #[arg(long)]
     json: bool,
@@ -141,6 +143,7 @@ impl Arguments {
             settings.set(text, &["data", "method"])?;
         }
         self.method.put(&mut settings);
+        self.precision.put(&mut settings);
         settings.flag("data.rows", self.rows.clone());
         settings.flag("data.select", self.select.clone());
         settings.flag("data.held_out", self.held_out);

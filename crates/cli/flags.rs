@@ -60,6 +60,22 @@ pub struct MethodFlags {
     threads: Option<u32>,
 }
 
+/// The precision of the steps, which a training has elsewhere.
+#[derive(Args)]
+pub struct PrecisionFlag {
+    /// ptc: precision away from a code. mixed: single where edm_tol or gtol and the decoder allow it, with every code confirmed in
+    /// double precision or encoded again; or f64. Default: mixed for bce and mse, f64 for gaussian and poisson.
+    #[arg(long)]
+    precision: Option<String>,
+}
+
+impl PrecisionFlag {
+    /// Puts the flag, if it is given, into the table.
+    pub fn put(&self, settings: &mut Settings) {
+        settings.flag("method.precision", self.precision.clone());
+    }
+}
+
 impl MethodFlags {
     /// Puts the flags given into the table.
     pub fn put(&self, settings: &mut Settings) {

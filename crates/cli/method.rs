@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::z0::Z0;
-use gfe_encode::{Amd, Begin, Encoding, ErrorControl, Order, Ptc, Rate, Solver, Steps, Trace};
+use gfe_encode::{Amd, Begin, Encoding, ErrorControl, Order, Precision, Ptc, Rate, Solver, Steps, Trace};
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::control::{Decrease, Grid, Trust};
 use gfe_ode::diffsol::Scheme;
@@ -18,6 +18,8 @@ pub struct Method {
     order: Order,
     rate: Rate,
     solver: Solver,
+    /// ptc's, as it was asked for; none in a training, whose integrations have one of their own.
+    precision: Option<Precision>,
     loss: LossKind,
     t_end: f64,
     gtol: f64,
@@ -50,6 +52,7 @@ impl Method {
             order,
             rate: rate(settings, t_end)?,
             solver,
+            precision: Some(precision(settings, loss)?),
             loss,
             t_end,
             gtol: settings.number("method.gtol", 1e-9)?,
@@ -59,6 +62,19 @@ impl Method {
             z0_seed: settings.count("method.z0_seed", 0)?,
             lanes: settings.count("method.lanes", 64)? as usize,
             threads: settings.count("method.threads", cores.min(1 << 10))? as usize,
+        })
+    }
+
+    /// The method of a training, which has a precision of its own; fails where these settings have one.
+    pub fn of_training(settings: &Settings, decoder: &dyn Decoder, default: LossKind) -> Result<Method, CliError> {
+        let method = Method::new(settings, decoder, default)?;
+        if settings.choice("method.precision")?.is_some() {
+            let text = "`method.precision` is for encode and evaluate: take `precision` of [train]";
+            return Err(settings.error("method.precision", text.into()));
+        }
+        Ok(Method {
+            precision: None,
+            ..method
         })
     }
 
@@ -88,7 +104,13 @@ impl Method {
             order: self.order,
             rate: self.rate,
             common_z0: None,
-            solver: self.solver,
+            solver: match self.solver {
+                Solver::Ptc(ptc) => Solver::Ptc(Ptc {
+                    precision: self.precision.unwrap_or_default(),
+                    ..ptc
+                }),
+                other => other,
+            },
             t_end: self.t_end,
             gtol: self.gtol,
             max_steps: self.max_steps,
@@ -190,6 +212,12 @@ impl Method {
                 }
                 if let Some(every) = ptc.refresh_every {
                     own["refresh_every"] = json!(every);
+                }
+                if let Some(precision) = self.precision {
+                    own["precision"] = json!(match precision {
+                        Precision::Double => "f64",
+                        _ => "mixed",
+                    });
                 }
                 if ptc.exact {
                     own["hessian"] = json!(hessian_name(Curvature::Exact));
@@ -325,7 +353,7 @@ fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
     }
     Ok(Ptc {
         exact,
-        reduced: false,
+        precision: default.precision,
         trust: Trust {
             h0: (!h0.is_nan()).then_some(h0),
             ..default.trust
@@ -334,6 +362,14 @@ fn ptc(settings: &Settings, decoder: &dyn Decoder) -> Result<Ptc, CliError> {
         refresh_every: settings
             .optional_count("method.refresh_every")?
             .map(|every| every as u32),
+    })
+}
+
+/// The precision of ptc: mixed but for likelihoods, whose data may be more exact than single precision.
+fn precision(settings: &Settings, loss: LossKind) -> Result<Precision, CliError> {
+    Ok(match (settings.choice("method.precision")?, loss) {
+        (Some("f64"), _) | (None, LossKind::Gaussian | LossKind::Poisson) => Precision::Double,
+        (Some(_), _) | (None, LossKind::Mse | LossKind::Bce) => Precision::Mixed,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The flags of `gfe encode`, and the settings that they come to.
 
 use crate::error::CliError;
-use crate::flags::MethodFlags;
+use crate::flags::{MethodFlags, PrecisionFlag};
 use crate::settings::Settings;
 use clap::Args;
 use std::path::PathBuf;
@@ -34,6 +34,8 @@ pub struct Arguments {
     pub(super) set: Vec<String>,
     #[command(flatten)]
     pub(super) method: MethodFlags,
+    #[command(flatten)]
+    pub(super) precision: PrecisionFlag,
     /// Rows A..B of the input, B excluded. Default: all.
     #[arg(long)]
     pub(super) rows: Option<String>,
@@ -125,6 +127,7 @@ impl Arguments {
             settings.set(text, &["method", "encode"])?;
         }
         self.method.put(&mut settings);
+        self.precision.put(&mut settings);
         settings.flag("encode.input", self.input.clone());
         settings.flag("encode.model", self.model.clone());
         settings.flag("encode.output", self.output.clone());

@@ -132,6 +132,8 @@ pub const KEYS: &[Key] = &[
         "Accepted steps between two Jacobians of a sample").of_solver(&["ptc"]),
     key("method.hessian", Choice(&["gauss_newton", "exact"]), Depends("gauss_newton for ptc, else exact where the decoder has second-order products"),
         "Which Hessian is used").of_solver(&["ptc", "tr_bdf2", "esdirk34", "bdf"]),
+    key("method.precision", Choice(&["mixed", "f64"]), Depends("mixed for bce and mse, f64 for gaussian and poisson"),
+        "Precision away from a code: mixed is single, where edm_tol or gtol and the decoder allow it, with every code confirmed in double precision or encoded again").of_solver(&["ptc"]),
     key("method.max_steps", Count(1, U32), Depends("1000 for ptc, else 100000"),
         "Steps attempted per sample at most").of_solver(ADAPTIVE),
     key("method.steps", Count(1, U32), Is("10000"),

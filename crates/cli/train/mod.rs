@@ -121,11 +121,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
 pub fn check(settings: &Settings, able: &Dense) -> Result<(), CliError> {
     let plan = Plan::new(settings)?;
     if PluginChoice::new(settings)?.is_made() {
-        return Method::new(settings, able, able.output().loss()).map(|_| ());
+        return Method::of_training(settings, able, able.output().loss()).map(|_| ());
     }
     let architecture = decoder::architecture(settings, plan.kind)?;
     let decoder = architecture.decoder();
-    Method::new(settings, decoder, decoder.output().loss()).map(|_| ())
+    Method::of_training(settings, decoder, decoder.output().loss()).map(|_| ())
 }
 
 /// Training and validation samples.
@@ -162,7 +162,7 @@ impl Job {
         };
         let decoder = architecture.decoder();
         // Wrong settings are told before files are looked for.
-        Method::new(&settings, decoder, decoder.output().loss())?;
+        Method::of_training(&settings, decoder, decoder.output().loss())?;
         let asked = Asked::of_data(&settings)?;
         let path: String = settings.need(
             "data.input",
@@ -185,7 +185,7 @@ impl Job {
         })?;
         let known = Known::open(&input, &asked, shape.context)?;
         let default = known.loss(decoder.output().loss());
-        let method = Method::new(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
+        let method = Method::of_training(&settings, decoder, default)?.with_one_worker(architecture.one_worker());
         let known = known.under(method.loss())?;
         if plan.kind == Kind::LogisticPca && method.loss() != LossKind::Bce {
             let text = format!(

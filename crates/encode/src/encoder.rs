@@ -15,7 +15,7 @@ use crate::solver::Integrator;
 use crate::starts::{Begin, Starter};
 use crate::stream::{Desk, Feed, Stream, Word};
 use crate::uncertainty::Uncertainty;
-use crate::{Rate, Solver};
+use crate::{Precision, Rate, Solver};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
 use gfe_ode::{Curvature, Flow, FlowError, Method, Momentum, Status, StepRecord, Work, diffsol, integrate};
@@ -115,6 +115,27 @@ impl Encoding<'_> {
     /// 1/tau where the solver minimizes l + |z - z0|^2 / (2 tau), else 0.
     pub(crate) fn anchor(&self) -> f64 {
         if self.solver.anchors() { 1.0 / self.t_end } else { 0.0 }
+    }
+
+    /// The same with this precision, where the solver has a choice.
+    pub(crate) fn with_precision(&self, precision: Precision) -> Self {
+        Encoding {
+            solver: self.solver.with_precision(precision),
+            ..*self
+        }
+    }
+
+    /// The same with the precision in which it is done: double where steps are recorded.
+    fn settled(&self, recorded: bool) -> Self {
+        if recorded || self.trace != Trace::None {
+            return self.with_precision(Precision::Double);
+        }
+        self.with_precision(self.precision())
+    }
+
+    /// The precision in which it is done, but for a decoder that offers no other than double.
+    pub(crate) fn precision(&self) -> Precision {
+        self.solver.precision(self.gtol)
     }
 
     /// Whether a sample of a block can be encoded: the loss admits its datum, and what is known of it is finite.
@@ -270,10 +291,12 @@ fn encode_into<E: From<FlowError>>(
     mut next: impl FnMut() -> Result<Option<Block>, E>,
     mut done: impl FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<Work, E> {
+    let how = &how.settled(ledger.is_some());
+    let single = how.precision() != Precision::Double;
     let version = fresh_version();
     let origin = match how.common_z0 {
         Some(z0) if how.solver.makes_hessians(z0.len()) && how.starts <= 1 && how.begin == Begin::Z0 => {
-            Origin::new((how.open)(), (params, version), z0, how.solver.reduced())?
+            Origin::new((how.open)(), (params, version), z0, single)?
         }
         _ => None,
     };
@@ -326,20 +349,31 @@ pub(crate) fn encode_with(
     start: Option<Cols<'_>>,
 ) -> Result<Encoded, FlowError> {
     let Samples { data, context, z0 } = samples;
-    let mut block = Some(Block {
+    let block = Block {
         row: 0,
         y: data.y.to_owned(),
         w: data.w.map(|w| w.to_owned()),
         context: context.map(|context| context.to_owned()),
         z0: z0.to_owned(),
         start: start.map(|start| start.to_owned()),
-    });
+    };
+    encode_block(how, params, ledger, block)
+}
+
+/// Encodes one block.
+pub(crate) fn encode_block(
+    how: &Encoding<'_>,
+    params: &[f64],
+    ledger: Option<&Ledger>,
+    block: Block,
+) -> Result<Encoded, FlowError> {
     let mut encoded = Encoded {
-        z: Mat::zeros(z0.nrows(), 0),
+        z: Mat::zeros(block.z0.nrows(), 0),
         records: Vec::new(),
         reconstruction: None,
         uncertainty: None,
     };
+    let mut block = Some(block);
     encode_into(
         how,
         params,
@@ -409,7 +443,7 @@ fn work(
     let first_order = GradientFlow::new(decoder, params, (how.loss, stream), how.anchor(), lanes)
         .with_version(version)
         .with_rate(how.rate)
-        .with_reduced(how.solver.reduced())
+        .with_reduced(how.precision() != Precision::Double)
         .with_origin(origin);
     let mut flow: Box<dyn Flow + '_> = match how.order {
         Order::Gradient => Box::new(first_order),

@@ -46,7 +46,7 @@ pub use noise::Noise;
 pub use origin::Origin;
 pub use rate::Rate;
 pub use reduced::encode_reduced;
-pub use solver::{Amd, ErrorControl, Ptc, Solver, Steps};
+pub use solver::{Amd, ErrorControl, Precision, Ptc, Solver, Steps};
 pub use start::Start;
 pub use starts::Begin;
 pub use uncertainty::Uncertainty;

@@ -4,9 +4,11 @@ use crate::GradientFlow;
 use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding};
 use crate::noise::Noise;
-use crate::starts;
+use crate::solver::Precision;
+use crate::{reduced, starts};
 use crate::uncertainty::{Errors, Uncertainty};
 use faer::{Mat, MatRef, Side};
+use gfe_model::Decoder;
 use gfe_ode::implicit::distances;
 use gfe_ode::{Curvature, Flow, FlowError, Lanewise, Point, Start, Values, Work};
 
@@ -34,10 +36,27 @@ struct Memory {
     tangent: bool,
     /// Whether it has second-order products, by which a saddle is told from a minimum.
     second_order: bool,
+    /// Whether codes may come from single precision.
+    single: bool,
 }
 
+/// What is measured at codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The decoded values.
+    Decoded,
+    /// Loss and gradient too.
+    Gradient,
+    /// And the estimated distance to the minimum.
+    Distance,
+}
+
+/// Part of a gradient norm by which that of single precision may be off where the estimated distance ended an integration.
+const OFF: f64 = 0.05;
+
 impl Memory {
-    fn new(dim: usize, lanes: usize, (tangent, second_order): (bool, bool)) -> Self {
+    fn new(decoder: &dyn Decoder, lanes: usize) -> Self {
+        let dim = decoder.shape().latent;
         Memory {
             z: Mat::zeros(dim, lanes),
             f: Mat::zeros(dim, lanes),
@@ -49,8 +68,9 @@ impl Memory {
             edm: vec![f64::NAN; lanes],
             t: vec![0.0; lanes],
             lanes: (0..lanes).collect(),
-            tangent,
-            second_order,
+            tangent: decoder.tangent().is_some(),
+            second_order: decoder.second_order().is_some(),
+            single: decoder.reduced().is_some(),
         }
     }
 }
@@ -69,20 +89,34 @@ impl<'a> Measure<'a> {
         let (how, lanes, (params, version)) = (&self.how, self.how.lanes.max(1), self.params);
         let (flow, memory) = self.ready.get_or_insert_with(|| {
             let decoder = (how.open)();
-            let memory = Memory::new(
-                decoder.shape().latent,
-                lanes,
-                (decoder.tangent().is_some(), decoder.second_order().is_some()),
-            );
+            let memory = Memory::new(&*decoder, lanes);
             let flow = GradientFlow::new(decoder, params, (how.loss, self.data), how.anchor(), lanes);
             (flow.with_version(version), memory)
         });
         (flow, memory)
     }
 
+    /// Does all that is left to do for a block whose samples have ended; see [`Measure::choose`] and [`Measure::add`], and
+    /// [`Precision`] for what is encoded again.
+    pub(crate) fn finish(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
+        let (how, params) = (self.how, self.params.0);
+        if how.precision() == Precision::Double || !self.get_ready().1.single {
+            self.choose(first, block, encoded)?;
+            return self.add(first, block, encoded, &mut vec![false; block.y.ncols()]);
+        }
+        let mut open = reduced::failed(encoded, how.starts.max(1));
+        self.choose(first, block, encoded)?;
+        self.add(first, block, encoded, &mut open)?;
+        let open: Vec<usize> = (0..open.len()).filter(|&sample| open[sample]).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        reduced::again(&how, params, (block, &open), encoded)
+    }
+
     /// Takes the best end of each sample's starts, and counts their minima; number `first` of the data is the first start of
     /// the first sample of the block.
-    pub(crate) fn choose(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
+    fn choose(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
         let how = self.how;
         let starts = how.starts.max(1);
         let values = block.y.nrows() as f64;
@@ -101,7 +135,7 @@ impl<'a> Measure<'a> {
                     memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(i));
                     flow.admit(lane, first + i, block.z0.col_as_slice(sample));
                 }
-                memory.measure(flow, some.len(), false)?;
+                memory.measure(flow, some.len(), Wanted::Decoded)?;
                 for (lane, &i) in some.iter().enumerate() {
                     encoded.records[i].work += memory.work[lane];
                 }
@@ -138,35 +172,51 @@ impl<'a> Measure<'a> {
         Ok(())
     }
 
-    /// Adds to `encoded` what is measured at its finite codes; the first start of sample 0 of the block is number `first` of
-    /// the data.
+    /// Adds to `encoded` what is measured at its finite codes, but of samples that are `open`; the first start of sample 0 of
+    /// the block is number `first` of the data.
     ///
-    /// `edm` needs a decoder with tangents and is NaN without.
-    pub(crate) fn add(&mut self, first: usize, block: &Block, encoded: &mut Encoded) -> Result<(), FlowError> {
+    /// `edm` needs a decoder with tangents and is NaN without. Of codes of [`Precision::Mixed`] loss and gradient norm become
+    /// those of double precision, and those that these do not confirm become `open`.
+    fn add(
+        &mut self,
+        first: usize,
+        block: &Block,
+        encoded: &mut Encoded,
+        open: &mut [bool],
+    ) -> Result<(), FlowError> {
         make_room(&self.how, block, encoded);
         let (how, lanes, starts) = (self.how, self.how.lanes.max(1), self.how.starts.max(1));
         let (flow, memory) = self.get_ready();
         let values = block.y.nrows() as f64;
         let decode = encoded.reconstruction.is_some() || how.loss.has_chi2() || how.uncertainty.is_some();
+        let confirm = how.precision() == Precision::Mixed && memory.single;
         let (known, unknown): (Vec<usize>, Vec<usize>) = (0..encoded.records.len())
-            .filter(|&sample| encoded.records[sample].loss.is_finite())
+            .filter(|&sample| encoded.records[sample].loss.is_finite() && !open[sample])
             .partition(|&sample| !memory.tangent || encoded.records[sample].edm.is_finite());
         for (samples, edm) in [(known, false), (unknown, true)] {
-            if !(decode || edm) {
-                continue;
-            }
+            let wanted = match (edm, confirm, decode) {
+                (true, _, _) => Wanted::Distance,
+                (false, true, _) => Wanted::Gradient,
+                (false, false, true) => Wanted::Decoded,
+                (false, false, false) => continue,
+            };
             for samples in samples.chunks(lanes) {
                 for (lane, &sample) in samples.iter().enumerate() {
                     memory.z.as_mut().col_mut(lane).copy_from(encoded.z.col(sample));
                     flow.admit(lane, first + sample * starts, block.z0.col_as_slice(sample));
                 }
-                memory.measure(flow, samples.len(), edm)?;
+                memory.measure(flow, samples.len(), wanted)?;
                 for (lane, &sample) in samples.iter().enumerate() {
                     let record = &mut encoded.records[sample];
                     if edm {
                         record.edm = values * memory.edm[lane];
                     }
                     record.work += memory.work[lane];
+                    if confirm {
+                        let norm = memory.grad_sq[lane].sqrt();
+                        open[sample] = !confirms(norm, record.grad_norm, how.gtol * flow.gradient_unit(lane));
+                        (record.loss, record.grad_norm) = (memory.loss[lane], norm);
+                    }
                     if !decode {
                         continue;
                     }
@@ -201,6 +251,11 @@ impl<'a> Measure<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a gradient norm of double precision confirms a code that stopped at one of single precision under this bound.
+fn confirms(double: f64, single: f64, bound: f64) -> bool {
+    double <= bound || (single > bound && (double - single).abs() <= OFF * single)
 }
 
 /// Makes room in `encoded` for what is to be measured: NaN.
@@ -270,15 +325,15 @@ impl Memory {
         Ok(Some(blocks))
     }
 
-    /// The decoder at the first `count` lanes and, with `distance`, the estimated distance to the minimum there.
-    fn measure(&mut self, flow: &mut GradientFlow<'_>, count: usize, distance: bool) -> Result<(), FlowError> {
+    /// What is wanted at the first `count` lanes.
+    fn measure(&mut self, flow: &mut GradientFlow<'_>, count: usize, wanted: Wanted) -> Result<(), FlowError> {
         self.work.fill(Work::default());
         let at = Point {
             lanes: &self.lanes[..count],
             t: &self.t[..count],
             z: self.z.as_ref().subcols(0, count),
         };
-        if !distance {
+        if wanted == Wanted::Decoded {
             return flow.pass(&at, &mut self.work);
         }
         let to = Values {
@@ -289,6 +344,9 @@ impl Memory {
             failed: &mut self.failed[..count],
         };
         flow.eval(at, to, &mut self.work)?;
+        if wanted == Wanted::Gradient {
+            return Ok(());
+        }
         let from = Start {
             lanes: at.lanes,
             t: at.t,

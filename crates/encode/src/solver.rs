@@ -30,8 +30,30 @@ impl Default for Amd {
     }
 }
 
-/// The least `edm_tol` for which single precision is enough.
-const REDUCED: f64 = 1e-4;
+/// The least `edm_tol` for which single precision is enough, unless it is 0.
+const LEAST_EDM_TOL: f64 = 1e-4;
+
+/// The least `gtol` that single precision reaches where no `edm_tol` ends it before.
+const LEAST_GTOL: f64 = 1e-6;
+
+/// In which precision ptc calls the decoder.
+///
+/// Single precision is for decoders that offer it (else it is double precision), without the exact Hessian, and for bounds within its
+/// reach: an `edm_tol` of 1e-4 or more, or one of 0 and a `gtol` of 1e-6 or more. What does not succeed in it is encoded again
+/// in double precision, from where it started, and both count in its work; a sample of several starts is encoded again with all
+/// of them if any does not succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Double.
+    #[default]
+    Double,
+    /// Single, and loss and gradient norm of the code in double precision. The code is encoded again unless that norm meets
+    /// `gtol`, or, where `edm_tol` ended the integration, is within 5% of the one of single precision: the estimated distance is
+    /// quadratic in the gradient and then right to 10%. The loss at z0 stays that of single precision, right to some 1e-6.
+    Mixed,
+    /// Single: losses and gradient norms are those of single precision, to some 1e-6.
+    Single,
+}
 
 /// Settings of pseudo-transient continuation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +67,8 @@ pub struct Ptc {
     /// Whether the last steps use the exact Hessian; the decoder must have second-order products, and d be at most
     /// [`DENSE`].
     pub exact: bool,
-    /// Whether the decoder is called in single precision where it offers that: enough for an `edm_tol` as the default, not
-    /// for much less, and not for the exact Hessian.
-    pub reduced: bool,
+    /// In which precision the decoder is called.
+    pub precision: Precision,
 }
 
 impl Default for Ptc {
@@ -57,7 +78,7 @@ impl Default for Ptc {
             edm_tol: 1e-3,
             refresh_every: None,
             exact: false,
-            reduced: false,
+            precision: Precision::Double,
         }
     }
 }
@@ -133,9 +154,23 @@ impl Solver {
         matches!(self, Solver::Ptc(_)) && latent <= DENSE
     }
 
-    /// Whether single precision is enough.
-    pub(crate) fn reduced(&self) -> bool {
-        matches!(self, Solver::Ptc(Ptc { reduced: true, exact: false, edm_tol, .. }) if *edm_tol >= REDUCED)
+    /// The same with this precision, where there is a choice.
+    pub(crate) fn with_precision(self, precision: Precision) -> Solver {
+        match self {
+            Solver::Ptc(ptc) => Solver::Ptc(Ptc { precision, ..ptc }),
+            other => other,
+        }
+    }
+
+    /// The precision in which it is done under this `gtol`.
+    pub(crate) fn precision(&self, gtol: f64) -> Precision {
+        match self {
+            Solver::Ptc(ptc) if ptc.exact => Precision::Double,
+            Solver::Ptc(ptc) if ptc.edm_tol >= LEAST_EDM_TOL || (ptc.edm_tol == 0.0 && gtol >= LEAST_GTOL) => {
+                ptc.precision
+            }
+            _ => Precision::Double,
+        }
     }
 
     /// Lanes that are of use, of so many asked for.

@@ -308,10 +308,7 @@ impl ResultSink for Desk<'_> {
             return;
         }
         let (first, block) = (loaded.first, &loaded.block);
-        let measured = self
-            .measure
-            .choose(first, block, &mut results.encoded)
-            .and_then(|()| self.measure.add(first, block, &mut results.encoded));
+        let measured = self.measure.finish(first, block, &mut results.encoded);
         drop(results);
         if self.outcome.is_ok() {
             self.outcome = measured;

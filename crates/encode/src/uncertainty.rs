@@ -35,6 +35,19 @@ impl Uncertainty {
         }
     }
 
+    /// Takes over that of another's sample `from`.
+    pub(crate) fn take(&mut self, sample: usize, (other, from): (&Uncertainty, usize)) {
+        self.z_std.as_mut().col_mut(sample).copy_from(other.z_std.col(from));
+        self.z_cov.as_mut().col_mut(sample).copy_from(other.z_cov.col(from));
+        for (to, of) in [
+            (&mut self.h_min, &other.h_min),
+            (&mut self.h_max, &other.h_max),
+            (&mut self.dof, &other.dof),
+        ] {
+            to[sample] = of[from];
+        }
+    }
+
     /// Sets that of `sample` from `hessian` = H + I/tau `[d, d]`, with anchor = 1/tau, and from D or M. Where it is not positive
     /// definite there is no minimum and no error bar: its eigenvalues tell.
     pub(crate) fn set(&mut self, sample: usize, hessian: &[f64], anchor: f64, errors: Errors<'_>) {

@@ -1,7 +1,7 @@
 //! ptc in single precision: it stops by the same rule at the same codes, and is not used for what it is too coarse for.
 
 use faer::Mat;
-use gfe_encode::{Begin, Encoded, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode, encode_reduced};
+use gfe_encode::{Begin, Encoded, Encoding, Order, Precision, Ptc, Rate, Samples, Solver, Trace, encode, encode_reduced};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 use gfe_ode::Status;
@@ -76,7 +76,7 @@ fn with<R>(run: impl FnOnce(&Encoding<'_>, &[f64], Samples<'_>) -> R) -> R {
 
 fn reduced() -> Ptc {
     Ptc {
-        reduced: true,
+        precision: Precision::Single,
         ..Ptc::default()
     }
 }
@@ -125,7 +125,7 @@ fn a_tight_tolerance_and_the_exact_hessian_take_double_precision() {
             ..Ptc::default()
         },
     ] {
-        let asked = codes(Ptc { reduced: true, ..ptc }, 16, 1);
+        let asked = codes(Ptc { precision: Precision::Single, ..ptc }, 16, 1);
         assert!(asked.z == codes(ptc, 16, 1).z, "{ptc:?}");
     }
 }

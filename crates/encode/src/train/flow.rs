@@ -63,7 +63,7 @@ pub struct FlowLearning {
     pub hidden: Option<HeldOut>,
     /// Where samples start.
     pub start: FlowStart,
-    /// Whether ptc calls the decoder in single precision where that is enough, see [`crate::Ptc::reduced`]; the gradient at the
+    /// Whether ptc calls the decoder in single precision where that is enough, see [`crate::Precision::Single`]; the gradient at the
     /// code is that of double precision all the same. For the approximate gradient alone.
     pub mixed: bool,
 }
