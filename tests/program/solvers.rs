@@ -28,17 +28,20 @@ fn number(told: &str, key: &str) -> f64 {
 fn mixed_precision_gives_the_steady_states_of_double_precision() {
     let folder = Folder::default();
     let (mixed, double) = (folder.path("mixed.h5"), folder.path("double.h5"));
-    let tight = "--edm-tol 0 --gtol 1e-6 --rows 0..100";
-    for (loss, unit) in [("bce", 1.0), ("mse", 1.0)] {
+    let tight = "--edm-tol 0 --gtol 1e-5 --rows 0..100";
+    for loss in ["bce", "mse"] {
         let flags = format!("{tight} --loss {loss}");
         encode(&mixed, &flags);
         encode(&double, &format!("{flags} --precision f64"));
-        assert!(read(&mixed, "z") != read(&double, "z"), "{loss}: single precision is used");
+        assert!(
+            read(&mixed, "z") != read(&double, "z"),
+            "{loss}: single precision is used"
+        );
         let (ours, theirs) = (read(&mixed, "loss"), read(&double, "loss"));
         let same = ours.iter().zip(&theirs).filter(|(a, b)| (*a - *b).abs() < 1e-6).count();
         // Rounding sends few of them to another minimum.
         assert!(same >= 98, "{loss}: {same} of 100 have the same loss");
-        assert!(read(&mixed, "grad_norm").iter().all(|norm| *norm <= 1e-6 * unit), "{loss}");
+        assert!(read(&mixed, "grad_norm").iter().all(|norm| *norm <= 1e-5), "{loss}");
         works(&["verify", &mixed]);
     }
     let precision = |output: &str| -> serde_json::Value {
@@ -47,8 +50,27 @@ fn mixed_precision_gives_the_steady_states_of_double_precision() {
     };
     assert_eq!(precision(&mixed)["config"]["precision"], "mixed");
     assert_eq!(precision(&double)["config"]["precision"], "f64");
-    fails(&["encode", DIGITS, "-m", MODEL, "-o", &mixed, "--precision", "f32"], 2, &["precision", "mixed"]);
-    fails(&["encode", DIGITS, "-m", MODEL, "-o", &mixed, "--solver", "amd", "--precision", "f64"], 2, &["precision", "amd"]);
+    fails(
+        &["encode", DIGITS, "-m", MODEL, "-o", &mixed, "--precision", "f32"],
+        2,
+        &["precision", "mixed"],
+    );
+    fails(
+        &[
+            "encode",
+            DIGITS,
+            "-m",
+            MODEL,
+            "-o",
+            &mixed,
+            "--solver",
+            "amd",
+            "--precision",
+            "f64",
+        ],
+        2,
+        &["precision", "amd"],
+    );
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl Encoding<'_> {
 
     /// The precision in which it is done, but for a decoder that offers no other than double.
     pub(crate) fn precision(&self) -> Precision {
-        self.solver.precision(self.gtol)
+        self.solver.precision(self.gtol, self.loss)
     }
 
     /// Whether a sample of a block can be encoded: the loss admits its datum, and what is known of it is finite.

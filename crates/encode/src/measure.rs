@@ -5,8 +5,8 @@ use crate::data::Data;
 use crate::encoder::{Block, Encoded, Encoding};
 use crate::noise::Noise;
 use crate::solver::Precision;
-use crate::{reduced, starts};
 use crate::uncertainty::{Errors, Uncertainty};
+use crate::{reduced, starts};
 use faer::{Mat, MatRef, Side};
 use gfe_model::Decoder;
 use gfe_ode::implicit::distances;
@@ -177,13 +177,7 @@ impl<'a> Measure<'a> {
     ///
     /// `edm` needs a decoder with tangents and is NaN without. Of codes of [`Precision::Mixed`] loss and gradient norm become
     /// those of double precision, and those that these do not confirm become `open`.
-    fn add(
-        &mut self,
-        first: usize,
-        block: &Block,
-        encoded: &mut Encoded,
-        open: &mut [bool],
-    ) -> Result<(), FlowError> {
+    fn add(&mut self, first: usize, block: &Block, encoded: &mut Encoded, open: &mut [bool]) -> Result<(), FlowError> {
         make_room(&self.how, block, encoded);
         let (how, lanes, starts) = (self.how, self.how.lanes.max(1), self.how.starts.max(1));
         let (flow, memory) = self.get_ready();

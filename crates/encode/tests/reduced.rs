@@ -3,12 +3,13 @@
 
 use faer::Mat;
 use gfe_encode::{
-    Begin, Block, Encoded, Encoding, Order, Precision, Ptc, Rate, Samples, Solver, Trace, at_codes, encode, encode_blocks,
-    encode_reduced,
+    Begin, Block, Encoded, Encoding, Order, Precision, Ptc, Rate, Samples, Solver, Trace, at_codes, encode,
+    encode_blocks, encode_reduced,
 };
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{
-    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Output, Reduced, SecondOrder, Tangent, Taped, Targets,
+    At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Output, Reduced, SecondOrder, Tangent, Taped,
+    Targets,
 };
 use gfe_ode::{Curvature, FlowError, Status, Work};
 
@@ -131,7 +132,14 @@ fn a_tight_tolerance_and_the_exact_hessian_take_double_precision() {
             ..Ptc::default()
         },
     ] {
-        let asked = codes(Ptc { precision: Precision::Single, ..ptc }, 16, 1);
+        let asked = codes(
+            Ptc {
+                precision: Precision::Single,
+                ..ptc
+            },
+            16,
+            1,
+        );
         assert!(asked.z == codes(ptc, 16, 1).z, "{ptc:?}");
     }
 }
@@ -158,7 +166,10 @@ fn what_fails_in_single_precision_is_encoded_again_in_double_precision() {
                     assert_eq!(record.status, other.status, "sample {b}");
                     assert_eq!(record.loss.to_bits(), other.loss.to_bits(), "sample {b}");
                     let attempts = |work: Work| work.steps + work.rejected;
-                    assert!(attempts(record.work) >= attempts(other.work) + how.max_steps, "sample {b}");
+                    assert!(
+                        attempts(record.work) >= attempts(other.work) + how.max_steps,
+                        "sample {b}"
+                    );
                 } else {
                     kept += 1;
                     assert_eq!(record.status, Status::Converged, "sample {b}");
@@ -195,7 +206,11 @@ fn a_code_of_mixed_precision_meets_the_rule_in_double_precision_and_reports_what
                 assert_eq!(record.status, Status::Converged, "sample {b}");
                 assert_eq!(record.loss.to_bits(), there.loss.to_bits(), "sample {b}");
                 assert_eq!(record.grad_norm.to_bits(), there.grad_norm.to_bits(), "sample {b}");
-                assert!(edm_tol > 0.0 || there.grad_norm <= gtol, "sample {b}: {}", there.grad_norm);
+                assert!(
+                    edm_tol > 0.0 || there.grad_norm <= gtol,
+                    "sample {b}: {}",
+                    there.grad_norm
+                );
                 // Both are within edm_tol / D of the same minimum, or within gtol^2 times 1/(2 least curvature), 1e4 at most.
                 let apart = (record.loss - double.records[b].loss).abs();
                 assert!(apart < 1e-6 + edm_tol / VALUES as f64, "sample {b}: {apart:e}");
@@ -209,9 +224,12 @@ fn a_code_of_mixed_precision_meets_the_rule_in_double_precision_and_reports_what
 #[test]
 fn codes_of_mixed_precision_have_the_same_bits_whatever_the_lanes_threads_and_blocks() {
     with(|how, params, samples| {
-        // Some are encoded again.
+        // Some have too few steps and are encoded again.
+        let found = encode(how, params, samples).expect("it never breaks down");
+        let mut steps: Vec<u32> = found.records.iter().map(|record| record.work.steps).collect();
+        steps.sort_unstable();
         let how = Encoding {
-            max_steps: 8,
+            max_steps: steps[SAMPLES / 2],
             reconstruction: true,
             uncertainty: Some(Curvature::GaussNewton),
             ..with_precision(how, Precision::Mixed)
@@ -352,7 +370,14 @@ impl Reduced for Other {
 #[test]
 fn a_single_precision_that_is_wrong_is_found_out_and_its_codes_are_those_of_double_precision() {
     with(|how, params, samples| {
-        let open = |factor| move || -> Box<dyn Decoder> { Box::new(Other { dense: dense().0, factor }) };
+        let open = |factor| {
+            move || -> Box<dyn Decoder> {
+                Box::new(Other {
+                    dense: dense().0,
+                    factor,
+                })
+            }
+        };
         let (none, lying) = (open(None), open(Some(1.02)));
         for (edm_tol, gtol, starts) in [(1e-3, 1e-9, 1), (0.0, 1e-5, 1), (1e-3, 1e-9, 3)] {
             let solver = |precision| {
@@ -382,7 +407,10 @@ fn a_single_precision_that_is_wrong_is_found_out_and_its_codes_are_those_of_doub
                 assert_eq!(without.work, record.work, "sample {b}");
                 assert!(found.work.units() > record.work.units(), "sample {b}");
                 for other in [without, found] {
-                    assert_eq!((other.status, other.start, other.minima), (record.status, record.start, record.minima));
+                    assert_eq!(
+                        (other.status, other.start, other.minima),
+                        (record.status, record.start, record.minima)
+                    );
                     assert_eq!(other.loss.to_bits(), record.loss.to_bits(), "sample {b}");
                     assert_eq!(other.grad_norm.to_bits(), record.grad_norm.to_bits(), "sample {b}");
                     assert_eq!(other.edm.to_bits(), record.edm.to_bits(), "sample {b}");
