@@ -175,7 +175,12 @@ pub fn run_status(arguments: &StatusArguments) -> Result<ExitCode, CliError> {
             let missing: usize = found.missing.iter().map(ExactSizeIterator::len).sum();
             let state = match (found.running, missing) {
                 (true, _) => "running",
-                (false, _) if is_output(&arguments.output, &found.manifest) => "complete",
+                (false, n)
+                    if is_output(&arguments.output, &found.manifest)
+                        && (n == 0 || !is_over_parts(&arguments.output)) =>
+                {
+                    "complete"
+                }
                 (false, 0) => "to be merged",
                 (false, _) => "incomplete",
             };

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use self::lock::Lock;
 use self::part::{SHORT, list, missing};
-use crate::{IoError, atomic, hash};
+use crate::{EncodedFile, IoError, atomic, hash};
 
 const MANIFEST: &str = "manifest.json";
 const SKELETON: &str = "skeleton.h5";
@@ -153,6 +153,11 @@ impl Parts {
             Err(_) => {}
         }
         self.dropped = list(&self.folder)?.len();
+        let target = atomic::target(&self.output);
+        if EncodedFile::open(&target).is_ok_and(|file| file.is_over_parts()) {
+            // Its rows are in these parts: without them it would be none.
+            remove_file(&target)?;
+        }
         self.clear()?;
         atomic::write_whole(&self.folder.join(SKELETON), skeleton)?;
         atomic::write_whole(&self.folder.join(MANIFEST), self.manifest.to_json().as_bytes())
@@ -189,8 +194,6 @@ impl Parts {
         atomic::clear_leftovers(output);
         let mut parts = Parts::of_parent(output)?;
         parts.lock = Some(lock);
-        let all = parts.manifest.rows.clone();
-        parts.look(&all)?;
         Ok(parts)
     }
 

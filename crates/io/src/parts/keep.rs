@@ -1,6 +1,8 @@
 //! An output over its parts: a small file whose rows stay where they are.
 
 use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
 use super::merge::check_rows;
 use super::pieces::{Piece, Pieces};
@@ -40,7 +42,15 @@ impl Parts {
 
     fn source(&self, pieces: &Pieces<'_>, piece: &Piece, traced: bool) -> Result<Source, IoError> {
         let part: &Part = &self.parts[piece.file];
-        let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // HDF5 takes names of sources for patterns.
+        let name = |path: &Path| -> Result<String, IoError> {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| IoError::Write {
+                path: self.output.clone(),
+                source: io::ErrorKind::InvalidFilename.into(),
+            })?;
+            Ok(name.replace('%', "%%"))
+        };
         let states = if traced {
             Taken {
                 rows: pieces.states(piece)?.rows,
@@ -50,7 +60,7 @@ impl Parts {
             Taken::default()
         };
         Ok(Source {
-            file: format!("{}/{}", name(&self.folder), name(&part.path)),
+            file: format!("{}/{}", name(&self.folder)?, name(&part.path)?),
             samples: Taken {
                 rows: piece.rows.clone(),
                 of: part.rows.len(),
