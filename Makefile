@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash schema test fuzz supernovae
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-peers crash schema test fuzz supernovae
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,14 @@ train-cost: setup ## Measure the CPU time of a training image against PyTorch, i
 	@[ -e target/datasets/mnist-train.h5 ] || datasets/fetch.sh mnist
 	benches/peers/setup.sh
 	target/peers/python benches/peers/train_torch.py
+
+PEERS_FLAGS ?=
+
+bench-peers: setup ## Measure the CPU time of encoding against PyTorch, the authors' algorithm and SciPy, in alternation: half an hour
+	cargo build --release
+	@[ -e target/datasets/mnist-test.h5 ] || datasets/fetch.sh mnist
+	benches/peers/setup.sh
+	target/peers/python benches/peers/encode.py $(PEERS_FLAGS)
 
 solvers: setup ## Print the table of solvers: what each costs and reaches on 40 digits
 	cargo build --release
