@@ -6,10 +6,10 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-peers crash schema test fuzz supernovae
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-compare bench-peers crash schema test fuzz supernovae
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: cargo-version $(STAMP) ## Check cargo and make the Python environment in .tools/ (runs once)
 
@@ -78,8 +78,16 @@ supernovae: setup ## Train on spectra of supernovae, encode those of other objec
 	    $(SUPERNOVAE)/venv/bin/python benches/supernovae/prepare.py target/datasets/supernovae-$$part.h5 $(SUPERNOVAE)/$$part.h5 || exit; done
 	$(SUPERNOVAE)/venv/bin/python benches/supernovae/run.py target/release/gfe $(SUPERNOVAE) benches/supernovae/README.md
 
-bench: setup ## Measure what the plugin interface costs
+BENCHES := products steps encode train
+
+bench: setup ## Measure products, steps, encoding and training, and what the plugin interface costs; table in target/bench/
+	cargo bench $(addprefix --bench ,$(BENCHES))
+	@$(VENV)/bin/python benches/table.py
 	cargo bench --bench plugin
+
+bench-compare: setup ## Measure two commits in alternation: make bench-compare BASE=COMMIT [HEAD=COMMIT]
+	@[ -n "$(BASE)" ] || { echo "say which commit to compare with: make bench-compare BASE=COMMIT [HEAD=COMMIT]" >&2; exit 2; }
+	$(VENV)/bin/python benches/compare.py $(BASE) $(or $(HEAD),HEAD)
 
 TRAINING := baselines efficiency autoencoder solvers gradients orders single-pass fashion shift
 .PHONY: $(addprefix train-,$(TRAINING)) train-all

@@ -143,7 +143,7 @@ def methods(program, gtol):
         by_gfe(f"gfe-amd-{dt}", f"gfe, amd, dt_max {dt}", program, ["--solver", "amd", "--gtol", "0", "--set", f"method.dt_max={dt}"])
         for dt in DT_MAX
     ]
-    found += [by_gfe("gfe-bdf", "gfe, bdf to t = 1e4", program, ["--solver", "bdf", "--gtol", "0"], most=200)]
+    found += [by_gfe("gfe-bdf", "gfe, bdf to t = 1e4", program, ["--solver", "bdf", "--gtol", "0"], most=20)]
     gauss_newton = lambda every: lambda decoder, y: torch_codes.gauss_newton(decoder, y, Rules(float("inf"), gtol, 0.0, every))
     fresh = by_torch("torch-gn", "PyTorch, Gauss-Newton, a fresh Hessian for every step", gauss_newton(1))
     reused = by_torch("torch-gn-secant", "the same with gfe's secant updates, a fresh one every 4 steps", gauss_newton(4))
