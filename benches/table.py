@@ -41,7 +41,8 @@ def order(item):
 
 
 def table(folder):
-    units = json.loads((folder / "units.json").read_text())
+    kept = folder / "units.json"
+    units = json.loads(kept.read_text()) if kept.exists() else {}
     lines = [
         "| benchmark | elements | CPU time | of one element | elements a CPU second | units an element | GFLOP/s of units |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -50,10 +51,12 @@ def table(folder):
     for name, group, median, elements, age in sorted(benchmarks(folder), key=order):
         spent, bounds = median["point_estimate"], median["confidence_interval"]
         oldest = max(oldest, age)
-        each, kind = units[name], ELEMENTS.get(group, "columns")
+        each, kind = units.get(name), ELEMENTS.get(group, "columns")
+        # A benchmark that was interrupted has left none.
+        work = f"{each:.4g} | {UNIT * each * elements / spent:.1f}" if each is not None else " | "
         lines.append(
             f"| {name} | {elements} {kind} | {span(spent)} [{span(bounds['lower_bound'])}, {span(bounds['upper_bound'])}] "
-            f"| {span(spent / elements)} | {1e9 * elements / spent:.3g} | {each:.4g} | {UNIT * each * elements / spent:.1f} |"
+            f"| {span(spent / elements)} | {1e9 * elements / spent:.3g} | {work} |"
         )
     return "\n".join(lines), oldest
 

@@ -53,8 +53,8 @@ def arguments():
     return parser.parse_args()
 
 
-def measure(chosen, data, how):
-    """Every run of every method, and how good its codes are."""
+def measure(chosen, data, how, keep):
+    """Every run of every method, and how good its codes are; hands rows to `keep` after every turn."""
     runs = {method.name: [] for method in chosen}
     quality = {}
     for repeat in range(how.repeats):
@@ -64,7 +64,9 @@ def measure(chosen, data, how):
             runs[method.name].append(spent * how.digits / count)
             quality[method.name] = {**judge(data, codes), "digits": count, "units": units / count}
             print(f"{repeat + 1}: {method.name} {runs[method.name][-1]:.2f} s", file=sys.stderr, flush=True)
-    return runs, quality
+        rows = [row(method, runs, quality, how.digits) for method in chosen]
+        keep(rows)
+    return rows
 
 
 def ratio(runs, name, other):
@@ -72,11 +74,11 @@ def ratio(runs, name, other):
     return statistics.median(mine / theirs for mine, theirs in zip(runs[name], runs[other]))
 
 
-def row(method, runs, quality):
-    """What is known of a method."""
+def row(method, runs, quality, count):
+    """What is known of a method, for `count` digits."""
     own, found = runs[method.name], quality[method.name]
     middle = statistics.median(own)
-    per_digit = middle / found["count"]
+    per_digit = middle / count
     return {
         "name": method.name,
         "text": method.text + method.tuned,
@@ -146,11 +148,15 @@ def main():
     for method in chosen:
         if method.name in tuning:
             tuning[method.name](method, data, how.digits)
-    runs, quality = measure(chosen, data, how)
+
+    def keep(rows, **more):
+        # After every turn, so that what was measured outlives an interruption.
+        Path(how.json).parent.mkdir(parents=True, exist_ok=True)
+        report = {"settings": vars(how), "machine": before, "plain": products, "rows": rows, **more}
+        Path(how.json).write_text(json.dumps(report, indent=1))
+
+    rows = measure(chosen, data, how, keep)
     products.append(plain.table())
-    for told in quality.values():
-        told["count"] = how.digits
-    rows = [row(method, runs, quality) for method in chosen]
     after = described()
     start = statistics.median(start_seconds(how) for _ in range(how.repeats))
     print(printed(rows, how.digits))
@@ -161,9 +167,7 @@ def main():
     best = {precision: max(plain.best(table)[precision] for table in products) for precision in products[0]}
     print(plain.printed(products[1]))
     print(f"\nBest plain product before or after: {best['float32']:.0f} in float32, {best['float64']:.0f} in float64.")
-    report = {"machine": before, "load_after": after["load"], "start_seconds": start, "rows": rows, "plain": products, "best": best}
-    Path(how.json).parent.mkdir(parents=True, exist_ok=True)
-    Path(how.json).write_text(json.dumps({"settings": vars(how), **report}, indent=1))
+    keep(rows, load_after=after["load"], start_seconds=start, best=best)
 
 
 def start_seconds(how):
