@@ -27,7 +27,7 @@ COMMANDS = {
     "encode, ptc": [*ENCODE, "--solver", "ptc"],
     "encode, ptc, t_end inf, gtol 1e-5": [*ENCODE, "--solver", "ptc", "--t-end", "inf", "--edm-tol", "0", "--gtol", "1e-5"],
     "encode, amd": [*ENCODE, "--solver", "amd"],
-    "encode, tsit5, 40 digits": [*ENCODE, "--solver", "tsit5", "--rows", "0..40"],
+    "encode, tsit5, 8 digits": [*ENCODE, "--solver", "tsit5", "--rows", "0..8"],
     "encode, bdf, 4 digits": [*ENCODE, "--solver", "bdf", "--rows", "0..4"],
     "train, an epoch of 200 digits": TRAIN,
 }

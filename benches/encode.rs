@@ -43,7 +43,7 @@ fn cases() -> [Case; 5] {
         case("ptc", Solver::Ptc(Ptc::default()), 1e4, 1e-9, 200),
         case("ptc steady", Solver::Ptc(steady), f64::INFINITY, 1e-5, 200),
         case("amd", Solver::Amd(Amd::default()), 1e4, 1e-9, 200),
-        case("tsit5", Solver::Tsit5(Tolerance::default()), 1e4, 1e-9, 64),
+        case("tsit5", Solver::Tsit5(Tolerance::default()), 1e4, 1e-9, 16),
         case("bdf", Solver::ErrorControl(bdf), 1e4, 1e-9, 4),
     ]
 }
