@@ -96,20 +96,16 @@ impl Units {
         Units(serde_json::from_str(&text).unwrap_or_default())
     }
 
-    /// Notes that one element of the benchmark `id` takes so many units; nothing where it has not run.
+    /// Notes and keeps that one element of the benchmark `id` takes so many units; nothing where it has not run.
     pub fn note(&mut self, id: &str, units: Option<f64>) {
-        if let Some(units) = units {
-            println!("{id:<40} units:  {units:.1} an element\n");
-            self.0.insert(id.into(), units.into());
-        }
-    }
-
-    /// Keeps them.
-    pub fn write(self) {
+        let Some(units) = units else { return };
+        println!("{id:<40} units:  {units:.1} an element\n");
+        self.0.insert(id.into(), units.into());
         let path = Units::path();
         let folder = path.parent().expect("it is a file in a folder");
         std::fs::create_dir_all(folder).expect("criterion's folder can be made");
-        std::fs::write(&path, Value::Object(self.0).to_string()).expect("criterion's folder can be written to");
+        let text = Value::Object(self.0.clone()).to_string();
+        std::fs::write(&path, text).expect("criterion's folder can be written to");
     }
 }
 
@@ -118,6 +114,5 @@ pub fn run(with: impl FnOnce(&mut Criterion<CpuTime>, &mut Units)) {
     let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
     let mut units = Units::read();
     with(&mut criterion, &mut units);
-    units.write();
     criterion.final_summary();
 }
