@@ -21,6 +21,9 @@ use support::{CpuTime, Reference, Units};
 /// Criterion's groups with CPU time.
 type Group<'a> = BenchmarkGroup<'a, CpuTime>;
 
+/// A method for all lanes by its name: what takes the steps, and what judges them.
+type Batched = (&'static str, Box<dyn Stepper>, Box<dyn StepController>);
+
 const LANES: usize = 64;
 const LATENT: usize = 20;
 const STEPS: u32 = 10;
@@ -115,7 +118,7 @@ fn batched<'a>(group: &mut Group<'_>, units: &mut Units, flow: &dyn Fn(usize) ->
     let explicit = |tableau| RungeKutta::new(tableau, tolerance, LATENT, LANES);
     let fresh = || LinearEuler::new(Some(1), LATENT, LANES);
     let own = || LinearEuler::new(None, LATENT, LANES);
-    let steppers: [(&str, Box<dyn Stepper>, Box<dyn StepController>); 8] = [
+    let steppers: [Batched; 8] = [
         ("euler", Box::new(explicit(&EULER)), Box::new(grid())),
         ("rk4", Box::new(explicit(&RK4)), Box::new(grid())),
         ("tsit5", Box::new(explicit(&TSIT5)), Box::new(Pi::new(tolerance))),
