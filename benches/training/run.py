@@ -10,6 +10,7 @@ seen. CPU seconds are those of the whole training command.
 import argparse
 import hashlib
 import json
+import math
 import os
 import shlex
 import statistics
@@ -23,6 +24,8 @@ import h5py
 HERE = Path(__file__).resolve().parent
 RATES = ["1e-3", "3e-3", "1e-2"]
 REGIMES = {"constant": (), "cosine, decay 2": ("train.schedule=cosine", "optimizer=adamw", "weight_decay=2")}
+# The exit code of a training that diverges: such a choice of rate and regime is none.
+DIVERGED = 1
 BASELINES = ["pca", "pca/1e4", "logistic-pca", "autoencoder", "auto-decoder"]
 NAMES = {
     "steady": "steady state, t_end 1e4",
@@ -80,7 +83,9 @@ class Runner:
             said_text = errors.result()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode != 0:
+        if child.returncode == DIVERGED:
+            text = "{}"
+        elif child.returncode != 0:
             raise SystemExit(f"{shlex.join(map(str, arguments))}\n{said_text}")
         return text, usage.ru_utime + usage.ru_stime
 
@@ -110,6 +115,8 @@ class Runner:
         for flag in flags + ["data.held_out=0"]:
             arguments += ["--set", flag]
         found = self.cached(self.out / f"{name}.json", arguments, HERE / f"{method}.toml")
+        if "validation_loss" not in found:
+            return {"validation_loss": math.inf}
         if found["validation_loss"] is None:
             found = {**found, "validation_loss": self.evaluate(model, data, run_file, "validation", n)["loss"]}
         return {**found, "model": model, "rate": rate, "regime": regime, "seed": seed, "n": n}

@@ -58,7 +58,7 @@ pub fn run_merge(arguments: &MergeArguments) -> Result<ExitCode, CliError> {
         return Err(CliError::Usage(text));
     }
     let parts = Parts::open(output).map_err(|error| none(output, error))?;
-    if is_output(output, parts.manifest()) {
+    if is_output(output, parts.manifest()) && !is_over_parts(output) {
         // It was merged, and only the parts were left.
         parts.remove()?;
     } else {
@@ -94,11 +94,15 @@ pub fn is_output(output: &Path, manifest: &Manifest) -> bool {
     let Ok(file) = EncodedFile::open(output) else {
         return false;
     };
-    let row = |i: usize| file.note("input").and_then(|input| input["rows"][i].as_u64());
-    let (Some(first), Some(end)) = (row(0), row(1)) else {
+    let Some(rows) = file.told_rows() else {
         return false;
     };
-    manifest.describes(&(first as usize..end as usize), |name| file.note(name))
+    manifest.describes(&rows, |name| file.note(name))
+}
+
+/// Whether the file `output` is there and has its rows in parts beside it.
+pub fn is_over_parts(output: &Path) -> bool {
+    EncodedFile::open(output).is_ok_and(|file| file.is_over_parts())
 }
 
 /// Merges parts into their output, whole or not at all, and removes them.
@@ -171,7 +175,12 @@ pub fn run_status(arguments: &StatusArguments) -> Result<ExitCode, CliError> {
             let missing: usize = found.missing.iter().map(ExactSizeIterator::len).sum();
             let state = match (found.running, missing) {
                 (true, _) => "running",
-                (false, _) if is_output(&arguments.output, &found.manifest) => "complete",
+                (false, n)
+                    if is_output(&arguments.output, &found.manifest)
+                        && (n == 0 || !is_over_parts(&arguments.output)) =>
+                {
+                    "complete"
+                }
                 (false, 0) => "to be merged",
                 (false, _) => "incomplete",
             };

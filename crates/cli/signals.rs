@@ -1,6 +1,7 @@
 //! Signals that ask the program to stop: SIGHUP, SIGINT, SIGTERM, and SIGUSR1, by which schedulers warn.
 
 use crate::error::CliError;
+use crate::logs::say;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl Signals {
                 std::thread::sleep(Duration::from_millis(50));
             }
             std::thread::sleep(GRACE);
-            eprintln!("gfe: stopped; what is committed is kept, and the same command goes on");
+            say!("stopped; what is committed is kept, and the same command goes on");
             gfe_plugin::finished();
             std::process::exit(i32::from(signals.exit_code()));
         });

@@ -18,12 +18,13 @@ use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::samples::Source;
 use crate::settings::Settings;
+use crate::starts_from::StartsFrom;
 use crate::z0::Z0;
 use crate::{output, rows as range};
 use clap::Args;
 use faer::Mat;
 use gfe_encode::{Noise, Start};
-use gfe_io::{EncodedFile, InputPath, RowsHash, params_sha256, row_sha256};
+use gfe_io::{EncodedFile, InputPath, Part, Parts, RowsHash, params_sha256, row_sha256};
 use gfe_model::LossKind;
 use rows::{Differences, Written};
 use serde_json::{Value, json};
@@ -56,6 +57,9 @@ pub struct Arguments {
     /// Standard errors of the values, as for gfe encode. Default: what the file records.
     #[arg(long, value_name = "DATASET")]
     sigma: Option<String>,
+    /// Codes at which samples started, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "CODES")]
+    starts_from: Option<PathBuf>,
     /// Rows A..B of the file, B excluded: then the hashes of rows are not checked. Default: all.
     #[arg(long)]
     rows: Option<String>,
@@ -106,6 +110,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             found: json!(params_sha256(&noise.sigma)),
         });
     }
+    hashes.extend(notes.codes(arguments, &model)?);
+    hashes.extend(kept_parts(&file, &arguments.file)?);
     let mut check = Check {
         file: &file,
         path: &arguments.file,
@@ -140,6 +146,8 @@ impl Notes {
         if !file.has("z") {
             return Err(bad("it holds no codes: take a file written by gfe encode"));
         }
+        // Where they lie in other files, this asks whether these may be read.
+        file.read("z", 0..0)?;
         let note = |name: &str| {
             let found = file.note(name).filter(Value::is_object);
             found.ok_or_else(|| {
@@ -161,9 +169,18 @@ impl Notes {
     }
 
     /// A file that the output names: only a regular one, since opening another may do something, or wait for ever.
+    ///
+    /// A relative path is looked for from here, from where the output lies, and where it was when the output was made.
     fn named(&self, path: &str, flag: &str) -> Result<PathBuf, CliError> {
         let found = PathBuf::from(path);
-        if found.is_file() {
+        let beside = self.path.parent().map(|folder| folder.join(&found));
+        let files = self.input["files"].as_array().into_iter().flatten();
+        let then = files
+            .filter_map(|file| file["path"].as_str())
+            .map(PathBuf::from)
+            .find(|file| file.ends_with(&found));
+        let mut all = [Some(found), beside, then].into_iter().flatten();
+        if let Some(found) = all.find(|path| path.is_file()) {
             return Ok(found);
         }
         let text = format!("{path}, which {} names, is no file here", self.path.display());
@@ -289,6 +306,24 @@ impl Notes {
         Ok(text.to_owned())
     }
 
+    /// The codes at which samples started, where it was at those of another output.
+    fn codes(&self, arguments: &Arguments, model: &Model) -> Result<Option<Compared>, CliError> {
+        let recorded = &self.config["starts_from"];
+        let Some(path) = recorded["path"].as_str() else {
+            return Ok(None);
+        };
+        let path = match &arguments.starts_from {
+            Some(path) => path.clone(),
+            None => self.named(path, "--starts-from")?,
+        };
+        let codes = StartsFrom::read(&path, model.shape(), &model.params)?;
+        Ok(Some(Compared {
+            name: "codes of the starts",
+            recorded: recorded["sha256"].clone(),
+            found: codes.json()["sha256"].clone(),
+        }))
+    }
+
     /// What can be compared before any row is read.
     fn compared(&self, model: &Model, source: &Source) -> Vec<Compared> {
         let now = model.architecture.notes();
@@ -328,6 +363,20 @@ impl Notes {
     }
 }
 
+/// The parts in which the rows of a file lie, if they do: their names hold the hashes of their bytes.
+fn kept_parts(file: &EncodedFile, path: &Path) -> Result<Option<Compared>, CliError> {
+    if !file.is_over_parts() {
+        return Ok(None);
+    }
+    let parts = Parts::peek(path)?.parts;
+    let sound: Vec<bool> = parts.iter().map(Part::is_sound).collect::<Result<_, _>>()?;
+    Ok(Some(Compared {
+        name: "sound parts",
+        recorded: json!(parts.len()),
+        found: json!(sound.iter().filter(|sound| **sound).count()),
+    }))
+}
+
 /// What rows are computed again with.
 struct Check<'a> {
     file: &'a EncodedFile,
@@ -352,6 +401,12 @@ impl Check<'_> {
         for first in rows.clone().step_by(size) {
             let written = Written::read(self.file, first..rows.end.min(first + size), shape.latent)?;
             if let Some(sample) = written.samples.iter().find(|sample| **sample >= samples) {
+                if *sample == usize::MAX && self.file.is_over_parts() {
+                    let text = format!("{}: rows of it lie in parts that are not there", self.path.display());
+                    return Err(CliError::BadData(format!(
+                        "{text}: make them again, by its command and --force"
+                    )));
+                }
                 let text = format!("{}: it has a code of sample {sample}", self.path.display());
                 return Err(CliError::BadData(format!(
                     "{text}, and {} has {samples} samples: is it the input of these codes?",

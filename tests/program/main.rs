@@ -3,6 +3,7 @@
 mod bad_input;
 mod config;
 mod encode;
+mod keep_parts;
 mod logs;
 mod missing;
 mod plot_training;

@@ -89,6 +89,9 @@ pub struct Arguments {
     /// Rows that are committed together: what an interruption can cost. Default: what fills some MiB, or a minute.
     #[arg(long, value_name = "ROWS")]
     pub(super) shard_rows: Option<u32>,
+    /// Keep the parts in OUTPUT.parts, and make OUTPUT a small file of virtual datasets over them.
+    #[arg(long)]
+    pub(super) keep_parts: bool,
     /// Leave out of the output what differs from one run to another, such as the number of threads.
     #[arg(long)]
     pub(super) reproducible: bool,
@@ -151,6 +154,7 @@ impl Arguments {
         settings.flag("encode.fail_above", self.fail_above);
         settings.flag("encode.shard", self.shard.clone());
         settings.flag("encode.shard_rows", self.shard_rows);
+        settings.flag("encode.keep_parts", self.keep_parts.then_some(true));
         settings.flag("encode.reproducible", self.reproducible.then_some(true));
         Ok(settings)
     }

@@ -42,6 +42,7 @@ pub(super) struct Job {
     /// Which share of the rows is encoded: i of n, from 1.
     pub(super) share: Option<(usize, usize)>,
     pub(super) shard_rows: Option<usize>,
+    pub(super) keep_parts: bool,
     pub(super) reproducible: bool,
 }
 
@@ -124,6 +125,7 @@ impl Job {
             fail_above: settings.number("encode.fail_above", 0.05)?,
             share: share(&settings)?,
             shard_rows: settings.optional_count("encode.shard_rows")?.map(|rows| rows as usize),
+            keep_parts: settings.get("encode.keep_parts")?.unwrap_or(false),
             reproducible: settings.get("encode.reproducible")?.unwrap_or(false),
             model,
             method,

@@ -13,9 +13,9 @@ pub use work::block_rows;
 use crate::error::CliError;
 use crate::logs::say;
 use crate::output;
-use crate::parts::{is_output, merge};
+use crate::parts::{is_output, is_over_parts, merge};
 use crate::signals::Signals;
-use gfe_io::{EncodedWriter, Hold, IoError, Manifest, Parts};
+use gfe_io::{EncodedWriter, Hold, IoError, Manifest, Parts, sha256};
 use job::Job;
 use serde_json::json;
 use std::ops::Range;
@@ -32,9 +32,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let start = Instant::now();
     let layout = job.layout();
     let skeleton = EncodedWriter::skeleton(&job.output, &layout)?;
+    let mut identity = job.identity();
+    identity.insert("layout".into(), json!({"skeleton_sha256": sha256(&skeleton)}));
     let manifest = Manifest {
         rows: job.rows.clone(),
-        identity: job.identity(),
+        identity,
         environment: job.environment(),
         skeleton_sha256: String::new(),
     };
@@ -48,7 +50,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let begun = (hold, own.clone());
     let mut parts = Parts::begin(&job.output, (manifest, &skeleton), begun, arguments.force)?;
     let before = tell(&parts, &own);
-    let result = space(&parts, &layout).and_then(|()| job.encode(&mut parts, (own.clone(), &layout), &signals));
+    let result =
+        space(&parts, &layout, job.keep_parts).and_then(|()| job.encode(&mut parts, (own.clone(), &layout), &signals));
     let summary = match result {
         Ok(summary) => summary,
         Err(error) => {
@@ -68,8 +71,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         );
         return Ok(ExitCode::from(&signals));
     }
-    if job.share.is_none() {
-        merge(parts, &signals)?;
+    match job.share {
+        Some(_) => {}
+        None if job.keep_parts => parts.keep(&layout)?,
+        None => merge(parts, &signals)?,
     }
     let elapsed = start.elapsed();
     if arguments.json {
@@ -91,28 +96,37 @@ fn finished(job: &Job, manifest: &Manifest, arguments: &Arguments) -> Result<Opt
     if !job.output.exists() {
         return Ok(None);
     }
-    let this_one = is_output(&job.output, manifest);
+    let (this_one, over_parts) = (is_output(&job.output, manifest), is_over_parts(&job.output));
+    // A share of an output that is there to the byte is done, whatever may be replaced.
+    if arguments.force && !(this_one && job.share.is_some()) {
+        return Ok(None);
+    }
+    let done = || {
+        say!("{}: done already", job.output.display());
+        Ok(Some(ExitCode::SUCCESS))
+    };
+    if this_one && over_parts && (job.keep_parts || job.share.is_some()) {
+        // Parts that are lost are made again.
+        let whole = Parts::peek(&job.output).is_ok_and(|found| found.missing.is_empty());
+        return if whole { done() } else { Ok(None) };
+    }
     // The folder of parts goes last; without a manifest of its own it holds nothing but what was to be removed.
     let interrupted = Parts::folder(&job.output).is_dir()
         && match Parts::peek(&job.output) {
             Ok(found) => is_output(&job.output, &found.manifest),
             Err(error) => matches!(error, IoError::NotFound { .. }),
         };
-    if this_one && (job.share.is_some() || interrupted && !arguments.force) {
+    if this_one && !over_parts && (job.share.is_some() || interrupted) {
         if interrupted {
             Parts::sweep(&job.output)?;
         }
-        say!("{}: done already", job.output.display());
-        return Ok(Some(ExitCode::SUCCESS));
-    }
-    if arguments.force {
-        return Ok(None);
+        return done();
     }
     Err(CliError::Exists(job.output.display().to_string()))
 }
 
-/// Fails where the disk has no room for the parts to come and for the output that they are merged into.
-fn space(parts: &Parts, layout: &gfe_io::EncodedLayout) -> Result<(), CliError> {
+/// Fails where the disk has no room for the parts to come and, if they are not kept, for the output that they are merged into.
+fn space(parts: &Parts, layout: &gfe_io::EncodedLayout, keep: bool) -> Result<(), CliError> {
     let rows = layout.samples.max(1) as u64;
     let missing: usize = parts
         .missing(parts.manifest().rows.clone())
@@ -120,7 +134,8 @@ fn space(parts: &Parts, layout: &gfe_io::EncodedLayout) -> Result<(), CliError> 
         .map(ExactSizeIterator::len)
         .sum();
     let bytes = layout.bytes();
-    Ok(parts.check_space(bytes.saturating_add(bytes / rows * missing as u64))?)
+    let merged = if keep { 0 } else { bytes };
+    Ok(parts.check_space((bytes / rows * missing as u64).saturating_add(merged))?)
 }
 
 /// Says where a run goes on; gives the rows that were done before.

@@ -53,10 +53,13 @@ impl Job {
         cuts
     }
 
-    /// Rows of a part: as asked for, else what fills it, in whole chunks of the input.
+    /// Rows of a part: as many as asked for or fewer, else what fills it; in whole chunks of the input, where these are not too large.
     fn part_rows(&self, layout: &EncodedLayout) -> usize {
         if let Some(rows) = self.shard_rows {
-            return rows;
+            return match self.input.chunk_rows() {
+                Some(chunk) if chunk <= rows => rows / chunk * chunk,
+                _ => rows,
+            };
         }
         let row = layout.bytes() / layout.samples.max(1) as u64;
         let bytes = (layout.bytes() / 1000).clamp(PART_BYTES.0, PART_BYTES.1);

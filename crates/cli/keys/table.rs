@@ -213,6 +213,8 @@ pub const KEYS: &[Key] = &[
         "Share I/N of the rows that is encoded alone, I from 1"),
     key("encode.shard_rows", Count(1, 1 << 40), Depends("what fills some MiB, or a minute"),
         "Rows that are committed together"),
+    key("encode.keep_parts", Flag, Is("false"),
+        "Whether the output is a small file of virtual datasets over its parts, which stay"),
     key("encode.reproducible", Flag, Is("false"),
         "Whether what differs from one run to another is left out of the output"),
 

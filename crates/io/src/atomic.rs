@@ -46,9 +46,22 @@ pub fn check_creatable(path: &Path) -> Result<(), IoError> {
     })
 }
 
-/// The file that `path` means: what a symbolic link leads to, so that the link stays.
+/// Links followed, one after another, until they count for a circle.
+const LINKS: usize = 40;
+
+/// The file that `path` means: what a symbolic link leads to, there or not, so that the link stays.
 pub(crate) fn target(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let mut at = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&at) {
+            Ok(link) => at = folder(&at).join(link),
+            Err(_) => return at,
+        }
+    }
+    path.to_owned()
 }
 
 /// `NAME.tmp-PID` in the folder of `path`: a rename does not cross file systems.
@@ -121,6 +134,21 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().expect("it starts");
         child.wait().expect("it ends");
         child.id()
+    }
+
+    #[test]
+    fn a_link_is_followed_to_a_file_that_is_not_there_yet_and_a_circle_of_links_is_not() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let at = |name: &str| folder.path().join(name);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).expect("a link can be made");
+        link("second", "first");
+        link("to-come.h5", "second");
+        write_whole(&at("first"), b"bytes").expect("there is room");
+        assert_eq!(fs::read(at("to-come.h5")).expect("it is there"), b"bytes");
+        assert!(at("first").is_symlink() && at("second").is_symlink());
+        link("right", "left");
+        link("left", "right");
+        assert_eq!(target(&at("left")), at("left"));
     }
 
     #[test]

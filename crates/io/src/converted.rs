@@ -6,7 +6,7 @@ use gfe_model::{Axis, Cols, Element};
 use hdf5::{Dataset, H5Type};
 use ndarray::Array1;
 
-use crate::encoded::{empty, lay_out_entry, lay_out_values, root, write_notes};
+use crate::encoded::{Rows, lay_out_entry, lay_out_values, root, write_notes};
 use crate::output::Output;
 use crate::scales::{self, Attachments};
 use crate::{InputAttributes, IoError};
@@ -43,12 +43,13 @@ impl DataWriter {
         let output = Output::create(path, bytes, |file| {
             root(file, &[("title".to_owned(), title.to_owned())])?;
             let mut attachments = Attachments::default();
-            scales::mark(&empty::<i64>(file, "sample", &[samples])?, "sample")?;
-            let extent = (samples, axes, &described.axes[..]);
+            let rows = Rows::new(file, samples, &[]);
+            scales::mark(&rows.empty::<i64>("sample", &[])?, "sample")?;
+            let extent = (axes, &described.axes[..]);
             match element {
-                Element::F64 => lay_out_values::<f64>(file, ("data", title), extent, &mut attachments),
-                Element::F32 => lay_out_values::<f32>(file, ("data", title), extent, &mut attachments),
-                Element::U8 => lay_out_values::<u8>(file, ("data", title), extent, &mut attachments),
+                Element::F64 => lay_out_values::<f64>(&rows, ("data", title), extent, &mut attachments),
+                Element::F32 => lay_out_values::<f32>(&rows, ("data", title), extent, &mut attachments),
+                Element::U8 => lay_out_values::<u8>(&rows, ("data", title), extent, &mut attachments),
             }?;
             // Which values are missing is declared by `declare_missing`, in the type that they have here.
             let data = described.data.without(&["_FillValue", "missing_value"]);

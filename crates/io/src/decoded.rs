@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gfe_model::{Axis, Cols};
 
 use crate::IoError;
-use crate::encoded::{empty, lay_out_entry, lay_out_reconstruction, root, single, write_notes};
+use crate::encoded::{Rows, lay_out_entry, lay_out_reconstruction, root, single, write_notes};
 use crate::output::Output;
 use crate::scales::{self, Attachments};
 
@@ -27,8 +27,9 @@ impl DecodedWriter {
         let output = Output::create(path, bytes, |file| {
             root(file, &[("title".to_owned(), title.to_owned())])?;
             let mut attachments = Attachments::default();
-            scales::mark(&empty::<i64>(file, "sample", &[samples])?, "sample")?;
-            lay_out_reconstruction(file, (samples, axes, &[]), &mut attachments)?;
+            let rows = Rows::new(file, samples, &[]);
+            scales::mark(&rows.empty::<i64>("sample", &[])?, "sample")?;
+            lay_out_reconstruction(&rows, (axes, &[]), &mut attachments)?;
             attachments.finish(file)?;
             lay_out_entry(file, &[], true)
         })?;

@@ -2,13 +2,14 @@
 
 mod layout;
 mod row;
+mod sources;
 
 pub use layout::{EncodedLayout, NamedLatent};
 pub(crate) use layout::{
-    ROW_SHA256, empty, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode,
-    write_notes,
+    ROW_SHA256, group_of, lay_out_entry, lay_out_reconstruction, lay_out_values, root, text, unicode, write_notes,
 };
 pub use row::{EncodedRow, EncodedRows, ErrorBars, TracePoint};
+pub(crate) use sources::{Rows, Source, Taken};
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ impl EncodedWriter {
         check_names(layout)?;
         Ok(EncodedWriter {
             path: path.to_owned(),
-            output: Output::in_memory(path, |file| layout::lay_out(file, layout))?,
+            output: Output::in_memory(path, |file| layout::lay_out(file, layout, &[]))?,
             layout: layout.clone(),
             next: 0,
             traced: 0,
@@ -45,7 +46,20 @@ impl EncodedWriter {
     /// The file of a layout before it has rows: what the parts of an output are merged into.
     pub fn skeleton(path: &Path, layout: &EncodedLayout) -> Result<Vec<u8>, IoError> {
         check_names(layout)?;
-        crate::output::image(path, |file| layout::lay_out(file, layout))
+        crate::output::image(path, |file| layout::lay_out(file, layout, &[]))
+    }
+
+    /// The file of a layout whose rows lie in other files, with its notes.
+    pub(crate) fn over(
+        path: &Path,
+        layout: &EncodedLayout,
+        sources: &[Source],
+        notes: &[(String, String)],
+    ) -> Result<Vec<u8>, IoError> {
+        crate::output::image(path, |file| {
+            layout::lay_out(file, layout, sources)?;
+            layout::write_notes(file, notes)
+        })
     }
 
     /// Appends rows; fails where they do not fit the layout.

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_uint};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Once;
 
-use hdf5::{Dataset, Datatype, File, Location};
+use hdf5::{Dataset, Datatype, File, H5Type, Location};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
 use hdf5_sys::h5d::{
     H5Dget_chunk_info_by_coord, H5Dget_space, H5Dget_storage_size, H5Dget_type, H5Dopen2, H5Dread, H5Dwrite,
@@ -206,6 +206,14 @@ impl Drop for Type {
         // SAFETY: the identifier was opened by `of` and is closed here alone.
         hdf5::sync::sync(|| unsafe { H5Tclose(self.0) });
     }
+}
+
+/// A hash of values, the one that [`RawRows::digest`] gives of them once they are in a dataset of their own type.
+pub(crate) fn digest_of<T: H5Type>(values: &[T]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    // SAFETY: the values are numbers, as HDF5 stores them, without gaps between them.
+    hash.write(unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) });
+    hash.finish()
 }
 
 /// Whether two datasets have values of the same type.

@@ -5,6 +5,7 @@
 //! report a full disk as an error, and the space that all rows will need is reserved behind it. Only then HDF5 opens the
 //! file and fills the rows in. At the end the file is synced and renamed.
 
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use hdf5::{File, H5Type, Hyperslab, SliceOrIndex};
 use ndarray::ArrayD;
 use rustix::fs::FallocateFlags;
 
+use crate::input::open_file;
+use crate::native::RawRows;
 use crate::{IoError, atomic, native};
 
 /// What HDF5 may add to the rows: chunk indices, alignment, notes.
@@ -32,6 +35,31 @@ pub(crate) struct Output {
 struct Disk {
     temporary: PathBuf,
     reserved: u64,
+    /// What was written by `put`.
+    written: RefCell<Vec<Written>>,
+}
+
+/// A block of rows as it was written: dataset, first row, rows, and a hash of the values.
+pub(crate) type Written = (String, usize, usize, u64);
+
+/// Reads back what was written to the file at `temporary`, which is to become `path`: HDF5 does not tell every write that fails.
+pub(crate) fn check_written(path: &Path, temporary: &Path, written: &[Written]) -> Result<File, IoError> {
+    let lost = |what: &str| IoError::Write {
+        path: path.to_owned(),
+        source: io::Error::other(format!("its {what} reads otherwise than it was written")),
+    };
+    let file = open_file(temporary)?;
+    for (name, start, rows, digest) in written {
+        let dataset = file.dataset(name).map_err(|source| IoError::Hdf5 {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut block = RawRows::new(&dataset, *rows).ok_or_else(|| lost(name))?;
+        if !block.read(&dataset, *start..start + rows, 0) || block.digest() != *digest {
+            return Err(lost(name));
+        }
+    }
+    Ok(file)
 }
 
 impl Output {
@@ -54,6 +82,7 @@ impl Output {
             disk: Some(Disk {
                 temporary: temporary.to_owned(),
                 reserved: image.len() as u64,
+                written: RefCell::default(),
             }),
         };
         fs::write(temporary, image).map_err(|source| IoError::Write {
@@ -131,6 +160,10 @@ impl Output {
         if rows == 0 {
             return Ok(());
         }
+        if let Some(disk) = &self.disk {
+            let block = (name.to_owned(), start, rows, native::digest_of(&values));
+            disk.written.borrow_mut().push(block);
+        }
         let shape: Vec<usize> = std::iter::once(rows).chain(lens.iter().copied()).collect();
         let first = SliceOrIndex::from(start..start + rows);
         let slab: Vec<SliceOrIndex> = std::iter::once(first)
@@ -186,6 +219,7 @@ impl Output {
         Ok(())
     }
 
+    /// Closes the file, syncs it and reads it back.
     fn close(&mut self) -> Result<(), IoError> {
         self.with(|file| file.flush())?;
         let closed = self.file.take().map_or(Ok(()), File::close);
@@ -201,6 +235,9 @@ impl Output {
         synced.map_err(|source| IoError::Write {
             path: self.path.clone(),
             source,
+        })?;
+        self.disk.as_ref().map_or(Ok(()), |disk| {
+            check_written(&self.path, &disk.temporary, &disk.written.borrow()).map(drop)
         })
     }
 }

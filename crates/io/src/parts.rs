@@ -5,69 +5,30 @@
 //! says what the output is to be, `skeleton.h5` is the output before it has rows, and `lock` keeps a second run away.
 //! Without a manifest whatever is in the folder counts for nothing.
 
+mod keep;
 mod lock;
 mod manifest;
 mod merge;
+mod part;
+mod pieces;
 
 pub use manifest::{Manifest, differences};
 pub use merge::write_merged;
+pub use part::Part;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::lock::Lock;
-use crate::{IoError, atomic, hash};
+use self::part::{SHORT, list, missing};
+use crate::{EncodedFile, IoError, atomic, hash};
 
 const MANIFEST: &str = "manifest.json";
 const SKELETON: &str = "skeleton.h5";
-
-/// A part that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Rows of the input that it holds.
-    pub rows: Range<usize>,
-    /// Its file.
-    pub path: PathBuf,
-    /// The first digits of its SHA-256.
-    sha256: String,
-}
-
-impl Part {
-    /// The part that a file of this name is; none where it is not called so.
-    fn named(path: &Path) -> Option<Part> {
-        let name = path.file_name()?.to_str()?;
-        let mut words = name.strip_prefix("rows-")?.strip_suffix(".h5")?.split('-');
-        let (first, end, sha256) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
-        let part = Part {
-            rows: first..end,
-            path: path.to_owned(),
-            sha256: sha256.to_owned(),
-        };
-        (first < end && part.name() == name).then_some(part)
-    }
-
-    fn name(&self) -> String {
-        format!("rows-{:012}-{:012}-{}.h5", self.rows.start, self.rows.end, self.sha256)
-    }
-
-    /// Whether its bytes are those that its name promises; fails where they cannot be read, which does not say that they
-    /// are others.
-    fn is_sound(&self) -> Result<bool, IoError> {
-        let found = File::open(&self.path).and_then(hash::sha256_of);
-        let found = found.map_err(|source| IoError::Read {
-            path: self.path.clone(),
-            source,
-        })?;
-        Ok(found[..SHORT] == self.sha256)
-    }
-}
-
-/// Digits of a SHA-256 in the name of a part.
-const SHORT: usize = 16;
 
 /// Which rows a run takes for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +153,11 @@ impl Parts {
             Err(_) => {}
         }
         self.dropped = list(&self.folder)?.len();
+        let target = atomic::target(&self.output);
+        if EncodedFile::open(&target).is_ok_and(|file| file.is_over_parts()) {
+            // Its rows are in these parts: without them it would be none.
+            remove_file(&target)?;
+        }
         self.clear()?;
         atomic::write_whole(&self.folder.join(SKELETON), skeleton)?;
         atomic::write_whole(&self.folder.join(MANIFEST), self.manifest.to_json().as_bytes())
@@ -228,8 +194,6 @@ impl Parts {
         atomic::clear_leftovers(output);
         let mut parts = Parts::of_parent(output)?;
         parts.lock = Some(lock);
-        let all = parts.manifest.rows.clone();
-        parts.look(&all)?;
         Ok(parts)
     }
 
@@ -449,40 +413,6 @@ pub struct Peek {
     pub missing: Vec<Range<usize>>,
     /// Whether a run is at work on them.
     pub running: bool,
-}
-
-/// The parts in a folder by their first rows.
-fn list(folder: &Path) -> Result<Vec<Part>, IoError> {
-    let entries = fs::read_dir(folder).map_err(|source| IoError::Read {
-        path: folder.to_owned(),
-        source,
-    })?;
-    let mut parts: Vec<Part> = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-        .filter_map(|entry| Part::named(&entry.path()))
-        .collect();
-    parts.sort_by_key(|part| (part.rows.start, part.rows.end));
-    Ok(parts)
-}
-
-/// Which of `rows` are in none of the parts, which ascend.
-fn missing(parts: &[Part], rows: Range<usize>) -> Vec<Range<usize>> {
-    let (mut next, mut gaps) = (rows.start, Vec::new());
-    for part in parts {
-        if part.rows.start > next {
-            gaps.push(next..part.rows.start.min(rows.end));
-        }
-        next = next.max(part.rows.end);
-        if next >= rows.end {
-            break;
-        }
-    }
-    if next < rows.end {
-        gaps.push(next..rows.end);
-    }
-    gaps.retain(|gap| gap.start < gap.end);
-    gaps
 }
 
 #[cfg(test)]

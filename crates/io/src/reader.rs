@@ -41,15 +41,30 @@ impl EncodedFile {
         if !version.starts_with("1.") {
             return Err(wrong(format!("its layout is {version}, and this program knows 1.x")));
         }
-        let samples = match sample_shape(&file) {
-            Some(shape) if shape.len() == 1 => shape[0],
-            _ => return Err(wrong("it has no dataset `sample`".into())),
-        };
-        Ok(EncodedFile {
+        let sample = file.dataset("sample").ok();
+        let shape = sample
+            .as_ref()
+            .filter(|sample| listing::is_at_home(sample))
+            .map(|sample| sample.shape());
+        let mut opened = EncodedFile {
             path: path.to_owned(),
             file,
-            samples,
-        })
+            samples: 0,
+        };
+        opened.samples = match (sample, shape.as_deref()) {
+            (_, Some(&[samples])) => samples,
+            // What is told of rows in other files does not open them; to read them does, and is refused.
+            (Some(_), None) => opened.told_rows().unwrap_or_default().len(),
+            _ => return Err(wrong("it has no dataset `sample`".into())),
+        };
+        Ok(opened)
+    }
+
+    /// Which rows of the input it says that it holds.
+    pub fn told_rows(&self) -> Option<Range<usize>> {
+        let input = self.note("input")?;
+        let row = |i: usize| input["rows"][i].as_u64().and_then(|row| usize::try_from(row).ok());
+        Some(row(0)?..row(1)?)
     }
 
     /// Whether `path` is such a file, as far as its marks say.
@@ -62,9 +77,15 @@ impl EncodedFile {
         self.samples
     }
 
-    /// Whether there is a dataset of this name.
+    /// Whether its rows lie in parts beside it, see [`Parts::keep`](crate::Parts::keep).
+    pub fn is_over_parts(&self) -> bool {
+        let samples = self.file.dataset("sample");
+        samples.is_ok_and(|samples| matches!(samples.layout(), hdf5::dataset::Layout::Virtual))
+    }
+
+    /// Whether there is a dataset of this name, be its values here or in another file.
     pub fn has(&self, name: &str) -> bool {
-        self.rows(name).is_ok()
+        matches!(self.rows(name), Ok(_) | Err(IoError::ForeignStorage { .. }))
     }
 
     /// Axes of one sample of the dataset `name`, with the coordinates of their scales.
@@ -243,12 +264,6 @@ impl EncodedFile {
         }
         Rows::new(&self.file, &path, dataset)
     }
-}
-
-/// Shape of the dataset `sample`, where it is in the file itself.
-fn sample_shape(file: &File) -> Option<Vec<usize>> {
-    let sample = file.dataset("sample").ok()?;
-    listing::is_at_home(&sample).then(|| sample.shape())
 }
 
 /// What a general HDF5 file has to offer.

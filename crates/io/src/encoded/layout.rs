@@ -7,13 +7,10 @@ use ndarray::Array1;
 use serde_json::Value;
 
 use super::row::{COUNTS, REALS};
+use super::sources::{Absent, Rows, Source};
 use crate::listing::dimension_names;
-use crate::output::GROWING_CHUNK;
 use crate::scales::{self, Attachments};
 use crate::{Attributes, Coordinate, InputAttributes};
-
-/// Bytes of a chunk of reconstructions before compression.
-const CHUNK_BYTES: usize = 512 << 10;
 
 /// Where the hashes of what was read of each row stand.
 pub(crate) const ROW_SHA256: &str = "entry/process/row_sha256";
@@ -106,22 +103,25 @@ impl EncodedLayout {
 }
 
 /// Creates every dataset, its scales and the NeXus view.
-pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
+///
+/// With `sources` the rows lie in these files, and every dataset with a row per sample or state is a virtual one over them.
+pub(super) fn lay_out(file: &File, layout: &EncodedLayout, sources: &[Source]) -> hdf5::Result<()> {
     root(file, &layout.attributes)?;
-    let n = layout.samples;
+    let rows = Rows::new(file, layout.samples, sources);
+    let d = layout.latent;
     let mut attachments = Attachments::default();
-    scales::mark(&empty::<i64>(file, "sample", &[n])?, "sample")?;
+    scales::mark(&rows.empty::<i64>("sample", &[])?, "sample")?;
     scale(file, "latent", (0..layout.latent as i32).collect())?;
     name_latents(file, &layout.latents)?;
     let row = names(&["sample"]);
     let code = names(&["sample", "latent"]);
-    let z = empty::<f64>(file, "z", &[n, layout.latent])?;
+    let z = rows.empty::<f64>("z", &[d])?;
     text(&z, "long_name", "latent")?;
     attachments.attach(file, "z", &code)?;
     match layout.z0 {
         Some(value) => z.new_attr::<f64>().shape(()).create("z0")?.write_scalar(&value)?,
         None => {
-            let z0 = empty::<f64>(file, "z0", &[n, layout.latent])?;
+            let z0 = rows.empty::<f64>("z0", &[d])?;
             text(&z0, "long_name", "initial latent")?;
             attachments.attach(file, "z0", &code)?;
         }
@@ -136,50 +136,47 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         }
     };
     for (name, long_name, _) in REALS {
-        describe(&empty::<f64>(file, name, &[n])?, long_name)?;
+        describe(&rows.empty::<f64>(name, &[])?, long_name)?;
         attachments.attach(file, name, &row)?;
     }
     if !layout.latents.is_empty() {
-        describe(
-            &empty::<f64>(file, "z_physical", &[n, layout.latent])?,
-            "latent in physical units",
-        )?;
+        describe(&rows.empty::<f64>("z_physical", &[d])?, "latent in physical units")?;
         attachments.attach(file, "z_physical", &code)?;
     }
     if layout.z_start {
         describe(
-            &empty::<f64>(file, "z_start", &[n, layout.latent])?,
+            &rows.empty::<f64>("z_start", &[d])?,
             "where the integration of the end taken began",
         )?;
         attachments.attach(file, "z_start", &code)?;
     }
     if layout.uncertainty {
-        lay_out_uncertainty(file, layout, &mut attachments)?;
+        lay_out_uncertainty(&rows, layout, &mut attachments)?;
     }
     for (name, long_name) in STARTS.into_iter().filter(|_| layout.starts) {
-        describe(&empty::<u32>(file, name, &[n])?, long_name)?;
+        describe(&rows.empty::<u32>(name, &[])?, long_name)?;
         attachments.attach(file, name, &row)?;
     }
     for (name, long_name, _) in COUNTS {
-        describe(&empty::<u32>(file, name, &[n])?, long_name)?;
+        describe(&rows.empty::<u32>(name, &[])?, long_name)?;
         attachments.attach(file, name, &row)?;
     }
-    lay_out_status(&empty::<i8>(file, "status", &[n])?, &layout.statuses)?;
+    lay_out_status(&rows.empty::<i8>("status", &[])?, &layout.statuses)?;
     attachments.attach(file, "status", &row)?;
     for coordinate in &layout.keep {
-        coordinate.lay_out(file, n)?;
+        coordinate.lay_out(&rows)?;
         attachments.attach(file, coordinate.name(), &row)?;
     }
     if layout.reconstruction {
         let described = &layout.described;
-        let grid = lay_out_reconstruction(file, (n, &layout.axes, &described.axes), &mut attachments)?;
+        let grid = lay_out_reconstruction(&rows, (&layout.axes, &described.axes), &mut attachments)?;
         if layout.reconstruction_filled {
-            lay_out_filled(file, &grid, &mut attachments)?;
+            lay_out_filled(&rows, &grid, &mut attachments)?;
         }
         described.data.only("units").write(&*file.dataset("reconstruction")?)?;
     }
     if layout.trace {
-        lay_out_traces(file, layout, &mut attachments)?;
+        lay_out_traces(&rows, layout, &mut attachments)?;
     }
     attachments.finish(file)?;
     let plots: [(&str, &str, &[&str]); 2] = [
@@ -187,7 +184,7 @@ pub(super) fn lay_out(file: &File, layout: &EncodedLayout) -> hdf5::Result<()> {
         ("loss_plot", "loss", &["sample"]),
     ];
     lay_out_entry(file, &plots, layout.reconstruction)?;
-    let hashes = empty::<u8>(file, ROW_SHA256, &[n, 32])?;
+    let hashes = rows.empty::<u8>(ROW_SHA256, &[32])?;
     text(
         &hashes,
         "long_name",
@@ -229,43 +226,43 @@ fn name_latents(file: &File, latents: &[NamedLatent]) -> hdf5::Result<()> {
 }
 
 /// Error bars: standard errors, covariances, eigenvalues of H and degrees of freedom.
-fn lay_out_uncertainty(file: &File, layout: &EncodedLayout, attachments: &mut Attachments) -> hdf5::Result<()> {
-    let (n, d) = (layout.samples, layout.latent);
+fn lay_out_uncertainty(rows: &Rows<'_>, layout: &EncodedLayout, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let (file, d) = (rows.file, layout.latent);
     // A name stands for an axis once: the second axis of a matrix has one of its own.
     scale(file, "latent_other", (0..d as i32).collect())?;
     let mut matrices: Vec<(&str, &str, Vec<usize>, &[&str])> = vec![
-        ("z_std", "standard error of z", vec![n, d], &["sample", "latent"]),
+        ("z_std", "standard error of z", vec![d], &["sample", "latent"]),
         (
             "z_cov",
             "covariance of z, (D (H + I/t_end))^-1",
-            vec![n, d, d],
+            vec![d, d],
             &["sample", "latent", "latent_other"],
         ),
         (
             "h_min",
             "smallest eigenvalue of the Hessian H of the loss at z",
-            vec![n],
+            vec![],
             &["sample"],
         ),
         (
             "h_max",
             "largest eigenvalue of the Hessian H of the loss at z",
-            vec![n],
+            vec![],
             &["sample"],
         ),
         (
             "dof",
             "effective degrees of freedom, tr H (H + I/t_end)^-1",
-            vec![n],
+            vec![],
             &["sample"],
         ),
     ];
     if !layout.latents.is_empty() {
         let long_name = "standard error of z_physical";
-        matrices.push(("z_physical_std", long_name, vec![n, d], &["sample", "latent"]));
+        matrices.push(("z_physical_std", long_name, vec![d], &["sample", "latent"]));
     }
-    for (name, long_name, shape, axes) in matrices {
-        let dataset = empty::<f64>(file, name, &shape)?;
+    for (name, long_name, tail, axes) in matrices {
+        let dataset = rows.empty::<f64>(name, &tail)?;
         text(&dataset, "long_name", long_name)?;
         attachments.attach(file, name, &names(axes))?;
     }
@@ -297,72 +294,60 @@ fn lay_out_status(status: &Dataset, statuses: &[(i8, String)]) -> hdf5::Result<(
 
 /// Creates the reconstruction and the scales of its axes.
 pub(crate) fn lay_out_reconstruction(
-    file: &File,
-    extent: (usize, &[Axis], &[Attributes]),
+    rows: &Rows<'_>,
+    extent: (&[Axis], &[Attributes]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<Grid> {
     let long_name = "decoded z, in units of the input times its scale";
-    lay_out_values::<f32>(file, ("reconstruction", long_name), extent, attachments)
+    lay_out_values::<f32>(rows, ("reconstruction", long_name), extent, attachments)
 }
 
 /// The flags of the reconstruction: 1 where nothing was measured.
 const FILLED: &str = "reconstruction_filled";
 
 /// Creates them, on the same axes.
-fn lay_out_filled(file: &File, grid: &Grid, attachments: &mut Attachments) -> hdf5::Result<()> {
+fn lay_out_filled(rows: &Rows<'_>, grid: &Grid, attachments: &mut Attachments) -> hdf5::Result<()> {
     let long_name = "whether a value of the reconstruction stands for a missing one";
-    let flags = grid.lay_out::<i8>(file, (FILLED, long_name), attachments)?;
+    let flags = grid.lay_out::<i8>(rows, (FILLED, long_name), attachments)?;
     flags
         .new_attr::<i8>()
         .shape(2)
         .create("flag_values")?
         .write(&Array1::from(vec![0_i8, 1]))?;
     text(&flags, "flag_meanings", "observed missing")?;
-    let reconstruction = file.dataset("reconstruction")?;
+    let reconstruction = rows.file.dataset("reconstruction")?;
     text(&reconstruction, "ancillary_variables", FILLED)
 }
 
-/// Shape and axes of values, a sample per row.
+/// Shape of a sample's values, and the names of all axes.
 pub(crate) struct Grid {
-    shape: Vec<usize>,
+    tail: Vec<usize>,
     axes: Vec<String>,
 }
 
 impl Grid {
     /// Creates a compressed dataset of values.
-    fn lay_out<T: H5Type>(
+    fn lay_out<T: Absent>(
         &self,
-        file: &File,
+        rows: &Rows<'_>,
         (dataset, long_name): (&str, &str),
         attachments: &mut Attachments,
     ) -> hdf5::Result<Dataset> {
-        let (shape, samples) = (self.shape.clone(), self.shape[0]);
-        let bytes = size_of::<T>() * shape[1..].iter().product::<usize>().max(1);
-        let mut chunk = shape.clone();
-        chunk[0] = (CHUNK_BYTES / bytes).clamp(1, samples.max(1));
-        let builder = file
-            .new_dataset::<T>()
-            .with_dcpl(|creation| creation.obj_track_times(false));
-        let builder = if samples == 0 {
-            builder
-        } else {
-            builder.chunk(chunk).shuffle().deflate(1).fletcher32()
-        };
-        let values = builder.shape(shape).create(dataset)?;
+        let values = rows.compressed::<T>(dataset, &self.tail)?;
         text(&values, "long_name", long_name)?;
-        attachments.attach(file, dataset, &self.axes)?;
+        attachments.attach(rows.file, dataset, &self.axes)?;
         Ok(values)
     }
 }
 
 /// Creates a compressed dataset of values, a sample per row, and the scales of its axes with their attributes, where there are any.
-pub(crate) fn lay_out_values<T: H5Type>(
-    file: &File,
+pub(crate) fn lay_out_values<T: Absent>(
+    rows: &Rows<'_>,
     (dataset, long_name): (&str, &str),
-    (samples, axes, described): (usize, &[Axis], &[Attributes]),
+    (axes, described): (&[Axis], &[Attributes]),
     attachments: &mut Attachments,
 ) -> hdf5::Result<Grid> {
-    let mut used = names(&["sample"]);
+    let (file, mut used) = (rows.file, names(&["sample"]));
     for (i, Axis { dim, values }) in axes.iter().enumerate() {
         let taken = dim.name.is_empty()
             || dim.name.contains(['/', '\0'])
@@ -383,46 +368,32 @@ pub(crate) fn lay_out_values<T: H5Type>(
         }
         used.push(name);
     }
-    let shape: Vec<usize> = std::iter::once(samples)
-        .chain(axes.iter().map(|axis| axis.dim.len))
-        .collect();
-    let grid = Grid { shape, axes: used };
-    grid.lay_out::<T>(file, (dataset, long_name), attachments)?;
+    let tail = axes.iter().map(|axis| axis.dim.len).collect();
+    let grid = Grid { tail, axes: used };
+    grid.lay_out::<T>(rows, (dataset, long_name), attachments)?;
     Ok(grid)
 }
 
 /// Contiguous ragged arrays after the CF conventions: the states of all samples one after another, and their numbers.
-fn lay_out_traces(file: &File, layout: &EncodedLayout, attachments: &mut Attachments) -> hdf5::Result<()> {
-    let sizes = empty::<u32>(file, "trace_row_size", &[layout.samples])?;
+fn lay_out_traces(rows: &Rows<'_>, layout: &EncodedLayout, attachments: &mut Attachments) -> hdf5::Result<()> {
+    let sizes = rows.empty::<u32>("trace_row_size", &[])?;
     text(&sizes, "long_name", "states of each sample in the traces")?;
     text(&sizes, "sample_dimension", "obs")?;
-    attachments.attach(file, "trace_row_size", &names(&["sample"]))?;
-    let growing = |name: &str| {
-        file.new_dataset::<f64>()
-            .with_dcpl(|creation| creation.obj_track_times(false))
-            .chunk(GROWING_CHUNK)
-            .shape(0..)
-            .create(name)
-    };
-    scales::mark(&growing("obs")?, "obs")?;
+    attachments.attach(rows.file, "trace_row_size", &names(&["sample"]))?;
+    scales::mark(&rows.numbers("obs")?, "obs")?;
     for (name, long_name) in [
         ("trace_t", "flow time"),
         ("trace_loss", "loss there"),
         ("trace_grad_norm", "norm of the gradient there"),
     ] {
-        let column = growing(name)?;
+        let column = rows.states(name, &[])?;
         text(&column, "long_name", long_name)?;
-        attachments.attach(file, name, &names(&["obs"]))?;
+        attachments.attach(rows.file, name, &names(&["obs"]))?;
     }
     if layout.trace_z {
-        let latents = file
-            .new_dataset::<f64>()
-            .with_dcpl(|creation| creation.obj_track_times(false))
-            .chunk((GROWING_CHUNK.div_ceil(layout.latent), layout.latent))
-            .shape((0.., layout.latent))
-            .create("trace_z")?;
+        let latents = rows.states("trace_z", &[layout.latent])?;
         text(&latents, "long_name", "latent there")?;
-        attachments.attach(file, "trace_z", &names(&["obs", "latent"]))?;
+        attachments.attach(rows.file, "trace_z", &names(&["obs", "latent"]))?;
     }
     Ok(())
 }
