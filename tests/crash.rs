@@ -271,6 +271,52 @@ fn a_merge_struck_at_any_call_that_writes_leaves_parts_and_the_older_output() {
     strikes(("GFE_FAULT_IN", WORKER), (true, &Fault::ALL), 10);
 }
 
+/// Decodes codes, and converts data.
+#[test]
+fn a_file_that_is_decoded_or_converted_while_the_disk_fills_up_leaves_the_older_one() {
+    let run = Run::new(600, 200);
+    let codes = run.folder.path("codes.h5");
+    let mut encoding = run.arguments(&codes);
+    encoding.retain(|word| word != "--reconstruction");
+    works(&encoding.iter().map(String::as_str).collect::<Vec<_>>());
+    let (output, older) = (run.output(), b"an older output");
+    let model = format!("{}/model.safetensors", data().display());
+    let input = format!("{}/data.h5:/y", data().display());
+    for words in [
+        vec!["decode", &codes, "-m", &model, "-o", &output, "--force"],
+        vec!["convert", &input, &output, "--force"],
+    ] {
+        let command = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_gfe"));
+            command.args(&words);
+            command
+        };
+        std::fs::write(&output, older).expect("there is room");
+        let mut calls = faults::count(&mut command(), &output);
+        while calls.pop_if(|call| call.name.starts_with("unlink")).is_some() {}
+        let calls = calls.len();
+        assert!(calls >= 5, "{words:?}: {calls} calls");
+        for at in 1..=calls {
+            std::fs::write(&output, older).expect("there is room");
+            let left = faults::strike(command().env("GFE_FAULT_ON", "1"), &output, at, Fault::NoSpace);
+            let (seen, said) = (
+                format!("{words:?}, call {at}"),
+                String::from_utf8_lossy(&left.stderr).into_owned(),
+            );
+            assert!(
+                matches!(left.status.code(), Some(73 | 74)),
+                "{seen}: {:?} {said}",
+                left.status
+            );
+            assert!(said.contains("out.h5"), "{seen}: {said}");
+            let standing = std::fs::read(&output).expect("something stands");
+            // A folder that cannot be synced is told once the new file stands.
+            assert!(standing == older || at == calls, "{seen}");
+            assert_eq!(run.names(), ["codes.h5", "out.h5"], "{seen}");
+        }
+    }
+}
+
 #[test]
 fn an_encoding_killed_at_random_moments_loses_no_part_and_ends_with_the_same_bytes() {
     let run = Run::new(ROWS, 500);

@@ -24,10 +24,11 @@ use crate::{output, rows as range};
 use clap::Args;
 use faer::Mat;
 use gfe_encode::{Noise, Start};
-use gfe_io::{EncodedFile, InputPath, Part, Parts, RowsHash, params_sha256, row_sha256};
+use gfe_io::{EncodedFile, InputPath, Part, Parts, RowsHash, list_datasets, params_sha256, row_sha256};
 use gfe_model::LossKind;
-use rows::{Differences, Written};
+use rows::{Differences, ROW_SHA256, Written};
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -121,7 +122,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         hash: RowsHash::default(),
         noise,
     };
-    let found = check.rows(rows)?;
+    let found = check.rows(rows.clone())?;
+    let others = check.others(rows)?;
     if whole {
         hashes.push(Compared {
             name: "input rows",
@@ -129,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             found: json!(check.hash.finish()),
         });
     }
-    tell(arguments, &found, &hashes)
+    tell(arguments, &found, &hashes, &others)
 }
 
 /// The notes of an output.
@@ -377,6 +379,21 @@ fn kept_parts(file: &EncodedFile, path: &Path) -> Result<Option<Compared>, CliEr
     }))
 }
 
+/// Datasets that are compared with what is computed again, or that this needs.
+const COMPARED: [&str; 9] = [
+    "sample",
+    "z",
+    "z0",
+    "status",
+    "loss",
+    "grad_norm",
+    "chi2",
+    "n_valid",
+    ROW_SHA256,
+];
+/// Bytes of other datasets read at once.
+const BLOCK_BYTES: usize = 4 << 20;
+
 /// What rows are computed again with.
 struct Check<'a> {
     file: &'a EncodedFile,
@@ -389,6 +406,27 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Reads what else there is of the rows, so that damage shows where the file has checksums; gives its names.
+    fn others(&self, rows: Range<usize>) -> Result<Vec<String>, CliError> {
+        let mut names = Vec::new();
+        for listed in list_datasets(self.path)? {
+            let name = listed.name.trim_start_matches('/');
+            if COMPARED.contains(&name)
+                || listed.shape.first() != Some(&self.file.samples())
+                || listed.dims.first() == Some(&None)
+            {
+                continue;
+            }
+            let values: usize = listed.shape[1..].iter().product();
+            let size = (BLOCK_BYTES / (8 * values.max(1))).max(1);
+            for first in rows.clone().step_by(size) {
+                self.file.read(name, first..rows.end.min(first + size))?;
+            }
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
     /// Computes rows of the file again.
     fn rows(&mut self, rows: std::ops::Range<usize>) -> Result<Differences, CliError> {
         let shape = self.model.shape();
@@ -425,7 +463,12 @@ impl Check<'_> {
     }
 }
 
-fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Result<ExitCode, CliError> {
+fn tell(
+    arguments: &Arguments,
+    found: &Differences,
+    hashes: &[Compared],
+    others: &[String],
+) -> Result<ExitCode, CliError> {
     let same = found.rows == 0 && found.inputs == 0 && hashes.iter().all(Compared::same);
     let code = ExitCode::from(if same { 0 } else { 65 });
     if arguments.json {
@@ -433,7 +476,7 @@ fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Resu
             .iter()
             .map(|one| json!({"name": one.name, "recorded": one.recorded, "found": one.found, "same": one.same()}))
             .collect();
-        let mut told = json!({"file": arguments.file, "same": same, "hashes": hashes});
+        let mut told = json!({"file": arguments.file, "same": same, "hashes": hashes, "not_compared": others});
         if let (Some(told), Value::Object(rows)) = (told.as_object_mut(), found.json()) {
             told.extend(rows);
         }
@@ -449,6 +492,9 @@ fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Resu
     }
     for line in found.lines() {
         output::say(&line)?;
+    }
+    if !others.is_empty() {
+        output::say(&format!("read, and not computed again: {}", others.join(", ")))?;
     }
     let word = if same { "as it says" } else { "NOT as it says" };
     output::say(&format!("{path}: {word}")).map(|()| code)

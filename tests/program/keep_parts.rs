@@ -179,3 +179,25 @@ fn a_link_to_an_output_over_parts_stays_a_link() {
     assert!(Path::new(&link).is_symlink());
     assert_eq!(state(&kept), "complete");
 }
+
+#[test]
+fn an_output_that_appears_while_another_is_made_is_not_replaced_without_force() {
+    let folder = Folder::default();
+    let input = digits(&folder);
+    let output = folder.path("out.h5");
+    works(&encoding((&input, &output), &["--shard", "1/1"]));
+    std::fs::write(&output, b"somebody else's").expect("there is room");
+    fails(&["merge", &output], 73, &["--force"]);
+    assert_eq!(bytes(&output), b"somebody else's");
+    assert_eq!(parts_of(&output).len(), 4);
+    works(&["merge", &output, "--force"]);
+    let merged = bytes(&output);
+    // Once more: there is nothing to do.
+    works(&["merge", &output]);
+    assert!(bytes(&output) == merged);
+    fails(
+        &["merge", &folder.path("nothing.h5")],
+        66,
+        &["nothing.h5.parts", "--shard"],
+    );
+}

@@ -43,6 +43,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     if let Some(code) = finished(&job, &manifest, arguments)? {
         return Ok(code);
     }
+    // What comes meanwhile is somebody else's.
+    let replace = arguments.force || job.output.exists();
     let signals = Signals::note()?;
     signals.end_in_time();
     let hold = job.share.map_or(Hold::Whole, |(i, n)| Hold::Share { i, n });
@@ -73,8 +75,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     }
     match job.share {
         Some(_) => {}
-        None if job.keep_parts => parts.keep(&layout)?,
-        None => merge(parts, &signals)?,
+        None if job.keep_parts => parts.keep(&layout, replace)?,
+        None => merge(parts, &signals, replace)?,
     }
     let elapsed = start.elapsed();
     if arguments.json {

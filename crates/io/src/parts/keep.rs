@@ -7,16 +7,16 @@ use std::path::Path;
 use super::merge::check_rows;
 use super::pieces::{Piece, Pieces};
 use super::{Part, Parts};
+use crate::IoError;
 use crate::encoded::{EncodedLayout, EncodedWriter, Source, Taken};
 use crate::input::open_file;
-use crate::{IoError, atomic};
 
 impl Parts {
     /// Writes the output as a file of virtual datasets over the parts, which stay; values of a part that is lost read as NaN, counts as
     /// their largest value.
     ///
     /// Fails where rows are missing, a part is damaged or belongs to another output, or the disk refuses. HDF5 writes to no disk here.
-    pub fn keep(self, layout: &EncodedLayout) -> Result<(), IoError> {
+    pub fn keep(self, layout: &EncodedLayout, replace: bool) -> Result<(), IoError> {
         let pieces = Pieces::new(&self)?;
         let sources: Vec<Source> = pieces
             .list
@@ -24,7 +24,7 @@ impl Parts {
             .map(|piece| self.source(&pieces, piece, layout.trace))
             .collect::<Result<_, _>>()?;
         let image = EncodedWriter::over(&self.output, layout, &sources, &pieces.notes()?)?;
-        let (temporary, target) = (self.temporary(), atomic::target(&self.output));
+        let temporary = self.temporary();
         let written = fs::write(&temporary, image).and_then(|()| File::open(&temporary)?.sync_all());
         let failed = |source| IoError::Write {
             path: self.output.clone(),
@@ -33,7 +33,7 @@ impl Parts {
         written
             .map_err(failed)
             .and_then(|()| check_rows(&self, &open_file(&temporary)?))
-            .and_then(|()| atomic::publish(&temporary, &target).map_err(failed))
+            .and_then(|()| self.name(replace))
             .inspect_err(|_| {
                 // The error that led here is the one to tell.
                 let _ = fs::remove_file(&temporary);
