@@ -6,10 +6,10 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench crash schema test fuzz supernovae
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-compare bench-peers crash schema test fuzz supernovae
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: cargo-version $(STAMP) ## Check cargo and make the Python environment in .tools/ (runs once)
 
@@ -78,8 +78,16 @@ supernovae: setup ## Train on spectra of supernovae, encode those of other objec
 	    $(SUPERNOVAE)/venv/bin/python benches/supernovae/prepare.py target/datasets/supernovae-$$part.h5 $(SUPERNOVAE)/$$part.h5 || exit; done
 	$(SUPERNOVAE)/venv/bin/python benches/supernovae/run.py target/release/gfe $(SUPERNOVAE) benches/supernovae/README.md
 
-bench: setup ## Measure what the plugin interface costs
+BENCHES := products steps encode train
+
+bench: setup ## Measure products, steps, encoding and training, and what the plugin interface costs; table in target/bench/
+	cargo bench $(addprefix --bench ,$(BENCHES))
+	@$(VENV)/bin/python benches/table.py
 	cargo bench --bench plugin
+
+bench-compare: setup ## Measure two commits in alternation: make bench-compare BASE=COMMIT [HEAD=COMMIT]
+	@[ -n "$(BASE)" ] || { echo "say which commit to compare with: make bench-compare BASE=COMMIT [HEAD=COMMIT]" >&2; exit 2; }
+	$(VENV)/bin/python benches/compare.py $(BASE) $(or $(HEAD),HEAD)
 
 TRAINING := baselines efficiency autoencoder solvers gradients orders single-pass fashion shift
 .PHONY: $(addprefix train-,$(TRAINING)) train-all
@@ -96,6 +104,14 @@ train-cost: setup ## Measure the CPU time of a training image against PyTorch, i
 	@[ -e target/datasets/mnist-train.h5 ] || datasets/fetch.sh mnist
 	benches/peers/setup.sh
 	target/peers/python benches/peers/train_torch.py
+
+PEERS_FLAGS ?=
+
+bench-peers: setup ## Measure the CPU time of encoding against PyTorch, the authors' algorithm and SciPy, in alternation: half an hour
+	cargo build --release
+	@[ -e target/datasets/mnist-test.h5 ] || datasets/fetch.sh mnist
+	benches/peers/setup.sh
+	target/peers/python benches/peers/encode.py $(PEERS_FLAGS)
 
 solvers: setup ## Print the table of solvers: what each costs and reaches on 40 digits
 	cargo build --release

@@ -38,4 +38,5 @@ else:
         assert np.isnan(file["z"][lost]).all() and np.isfinite(file["z"][~lost]).all()
         assert np.isnan(file["loss"][lost]).all() and np.isnan(file["reconstruction"][lost]).all()
         assert (file["status"][lost] == -128).all()
+        assert (file["number"][lost] == -(2**31)).all() and (file["number"][~lost] >= 0).all()
         assert (file["steps"][lost] == 2**32 - 1).all()

@@ -60,6 +60,7 @@ struct Run {
     part: usize,
     reconstruction: bool,
     force: bool,
+    keep_parts: bool,
 }
 
 impl Run {
@@ -72,6 +73,7 @@ impl Run {
             part,
             reconstruction: true,
             force: true,
+            keep_parts: false,
         }
     }
 
@@ -92,6 +94,9 @@ impl Run {
         }
         if self.reconstruction {
             words.push("--reconstruction");
+        }
+        if self.keep_parts {
+            words.push("--keep-parts");
         }
         words.into_iter().map(str::to_owned).collect()
     }
@@ -116,7 +121,7 @@ impl Run {
             .expect("the program starts")
     }
 
-    /// The bytes of the output of an uninterrupted run that is cut in no parts.
+    /// The bytes of the output of an uninterrupted run, which is cut in no parts unless they stay.
     fn expected(&self) -> Vec<u8> {
         let elsewhere = Folder::default();
         let output = elsewhere.path("out.h5");
@@ -124,8 +129,8 @@ impl Run {
         let whole: Vec<&str> = arguments
             .iter()
             .map(String::as_str)
-            .take_while(|word| *word != "--shard-rows")
-            .chain(self.reconstruction.then_some("--reconstruction"))
+            .take_while(|word| self.keep_parts || *word != "--shard-rows")
+            .chain((self.reconstruction && !self.keep_parts).then_some("--reconstruction"))
             .collect();
         works(&whole);
         std::fs::read(output).expect("the output is there")
@@ -175,15 +180,19 @@ impl Run {
         }
         let found = std::fs::read(self.output()).expect("the output is there");
         assert!(found == expected, "{seen}: the output has other bytes");
-        assert_eq!(self.names(), ["out.h5"], "{seen}");
+        let names = ["out.h5", "out.h5.parts"];
+        assert_eq!(self.names(), names[..1 + usize::from(self.keep_parts)], "{seen}");
     }
 }
 
 /// Strikes at every call by which the program, or the process that merges for it, changes files in the folder; over an
 /// older output, or where there is none.
-fn strikes(which: (&str, &str), (over, faults): (bool, &[Fault]), least: usize) {
+fn strikes(which: (&str, &str), over_faults: (bool, &[Fault]), least: usize) {
     let (rows, part) = if soak() { (ROWS, 2000) } else { (600, 200) };
-    let mut run = Run::new(rows, part);
+    strikes_of(Run::new(rows, part), which, over_faults, least);
+}
+
+fn strikes_of(mut run: Run, which: (&str, &str), (over, faults): (bool, &[Fault]), least: usize) {
     run.force = over;
     let expected = run.expected();
     let output = run.output();
@@ -249,8 +258,63 @@ fn a_first_encoding_killed_at_any_call_that_writes_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn an_encoding_that_keeps_its_parts_struck_at_any_call_that_writes_goes_on_to_the_same_bytes() {
+    for over in [false, true] {
+        let mut run = Run::new(600, 200);
+        run.keep_parts = true;
+        strikes_of(run, ("GFE_FAULT_NOT_IN", WORKER), (over, &Fault::ALL), 30);
+    }
+}
+
+#[test]
 fn a_merge_struck_at_any_call_that_writes_leaves_parts_and_the_older_output() {
     strikes(("GFE_FAULT_IN", WORKER), (true, &Fault::ALL), 10);
+}
+
+/// Decodes codes, and converts data.
+#[test]
+fn a_file_that_is_decoded_or_converted_while_the_disk_fills_up_leaves_the_older_one() {
+    let run = Run::new(600, 200);
+    let codes = run.folder.path("codes.h5");
+    let mut encoding = run.arguments(&codes);
+    encoding.retain(|word| word != "--reconstruction");
+    works(&encoding.iter().map(String::as_str).collect::<Vec<_>>());
+    let (output, older) = (run.output(), b"an older output");
+    let model = format!("{}/model.safetensors", data().display());
+    let input = format!("{}/data.h5:/y", data().display());
+    for words in [
+        vec!["decode", &codes, "-m", &model, "-o", &output, "--force"],
+        vec!["convert", &input, &output, "--force"],
+    ] {
+        let command = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_gfe"));
+            command.args(&words);
+            command
+        };
+        std::fs::write(&output, older).expect("there is room");
+        let mut calls = faults::count(&mut command(), &output);
+        while calls.pop_if(|call| call.name.starts_with("unlink")).is_some() {}
+        let calls = calls.len();
+        assert!(calls >= 5, "{words:?}: {calls} calls");
+        for at in 1..=calls {
+            std::fs::write(&output, older).expect("there is room");
+            let left = faults::strike(command().env("GFE_FAULT_ON", "1"), &output, at, Fault::NoSpace);
+            let (seen, said) = (
+                format!("{words:?}, call {at}"),
+                String::from_utf8_lossy(&left.stderr).into_owned(),
+            );
+            assert!(
+                matches!(left.status.code(), Some(73 | 74)),
+                "{seen}: {:?} {said}",
+                left.status
+            );
+            assert!(said.contains("out.h5"), "{seen}: {said}");
+            let standing = std::fs::read(&output).expect("something stands");
+            // A folder that cannot be synced is told once the new file stands.
+            assert!(standing == older || at == calls, "{seen}");
+            assert_eq!(run.names(), ["codes.h5", "out.h5"], "{seen}");
+        }
+    }
 }
 
 #[test]
@@ -273,7 +337,8 @@ fn an_encoding_killed_at_random_moments_loses_no_part_and_ends_with_the_same_byt
         child.wait().expect("it ends");
         let seen = format!("kill {kill}");
         let now = run.committed(&seen);
-        let ended = run.names() == ["out.h5"];
+        // Once the output has its name, its parts go.
+        let ended = run.names().contains(&"out.h5".to_owned());
         assert!(ended || now >= done, "{seen}: {now} of {done} rows are left");
         midway += usize::from(now > 0);
         done = now;

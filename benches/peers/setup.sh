@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes target/peers/python, a Python with PyTorch for the programs beside this file. It runs once; delete target/peers to
+# Makes target/peers/python, a Python with PyTorch and SciPy for the programs beside this file. It runs once; delete target/peers to
 # make it anew.
 #
 # PyTorch's package is the build for NVIDIA's cards, whose libraries are another 2 GB. Here only the processor is measured:
@@ -9,10 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 peers=$PWD/target/peers
 stand_ins=$peers/stand-ins
-[ -e "$peers/python" ] && exit 0
+[ -e "$peers/python" ] && "$peers/venv/bin/python" -c 'import scipy' 2>/dev/null && exit 0
 mkdir -p "$peers"
 python3 -m venv "$peers/venv"
-"$peers/venv/bin/pip" install --quiet numpy h5py filelock fsspec jinja2 networkx sympy typing_extensions
+"$peers/venv/bin/pip" install --quiet numpy scipy h5py filelock fsspec jinja2 networkx sympy typing_extensions
 "$peers/venv/bin/pip" install --quiet --no-deps torch
 libraries=$("$peers/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch/lib
 

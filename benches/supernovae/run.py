@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parent
 COMPONENTS = [4, 8, 16]
+# What the decoder may leave of the squared flux of objects that it has not seen.
+BOUND = 0.36
 WIDTHS = [1, 8, 32]
 # Of spectra drawn to the error bars of their codes.
 DRAWS = 64
@@ -150,6 +152,9 @@ def main():
     marked = re.compile(r"(<!-- measured -->\n).*(<!-- end -->)", re.S)
     page.write_text(marked.sub(lambda found: f"{found[1]}{text}{found[2]}", page.read_text()))
     print(text)
+    left = unexplained("decoder")[0]
+    if left > BOUND:
+        raise SystemExit(f"{left:.3f} of the squared flux is left unexplained, more than {BOUND}")
 
 
 def unexplained_each(flux, weight, decoded):

@@ -21,7 +21,7 @@ pub struct Arguments {
     /// Input: FILE.h5:/DATASET, or plugin:NAME?key=value&key=value.
     input: String,
     /// Output file: HDF5 with the dataset `data`, values as they are stored in the input.
-    output: PathBuf,
+    pub output: PathBuf,
     /// Rows A..B of the input, B excluded. Default: all.
     #[arg(long)]
     rows: Option<String>,

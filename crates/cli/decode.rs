@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::input::{Input, file_of};
 use crate::known::{Asked, Known};
+use crate::logs::say;
 use crate::model::{Model, PluginChoice};
 use crate::settings::Settings;
 use crate::{output, progress, rows};
@@ -38,7 +39,7 @@ pub struct Arguments {
     context: Vec<String>,
     /// Output file.
     #[arg(short, long)]
-    output: PathBuf,
+    pub output: PathBuf,
     /// Rows A..B of the codes, B excluded. Default: all.
     #[arg(long)]
     rows: Option<String>,
@@ -80,6 +81,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         return Err(CliError::BadData(format!(
             "{text}: take the model that made these codes"
         )));
+    }
+    let made_by = encoded.as_ref().and_then(|file| file.note("decoder"));
+    if made_by.is_some_and(|note| note["params_sha256"] != json!(params_sha256(&model.params))) {
+        say!(
+            "{}: these codes are of other weights than the model's: what they decode to need not be near to anything",
+            codes.name()
+        );
     }
     let range = arguments
         .rows

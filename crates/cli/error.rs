@@ -61,6 +61,11 @@ pub enum CliError {
         how: String,
         code: u8,
     },
+    #[error(
+        "{}: the process that wrote it ended by {signal}: so HDF5 ends where a disk fails, and the system what takes too much memory; what stood there stands",
+        output.display()
+    )]
+    Died { output: PathBuf, signal: String },
     #[error("stopped while the parts of {} were merged; they are kept: the same command goes on", .1.display())]
     Stopped(u8, PathBuf),
     #[error("{0}")]
@@ -107,7 +112,7 @@ impl CliError {
             CliError::Internal(_) | CliError::Flow(_) | CliError::Train(_) | CliError::Figure(_) => 70,
             CliError::Exists(_) | CliError::SameFile { .. } | CliError::NotAFile { .. } | CliError::Folder(_) => 73,
             CliError::Memory { .. } => 71,
-            CliError::Stdout(_) => 74,
+            CliError::Stdout(_) | CliError::Died { .. } => 74,
             CliError::NotMerged { code, .. } => *code,
             CliError::Stopped(code, _) => *code,
             CliError::Decoder(_) | CliError::Config(_) | CliError::RunFile(_) => 78,

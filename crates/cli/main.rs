@@ -1,5 +1,6 @@
 //! The program `gfe`: flags, wiring and exit codes. The work is done by the library crates.
 
+mod apart;
 mod axis;
 mod canvas;
 mod config;
@@ -154,8 +155,8 @@ fn main() -> ExitCode {
         Command::MergeWorker(arguments) => parts::run_worker(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
-        Command::Decode(arguments) => decode::run(&arguments),
-        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Decode(arguments) => apart::run(&arguments.output, || decode::run(&arguments)),
+        Command::Convert(arguments) => apart::run(&arguments.output, || convert::run(&arguments)),
         Command::Import(arguments) => import::run(&arguments),
         Command::Plugin { what } => plugin::run(&what),
         Command::Inspect(arguments) => inspect::run(&arguments),

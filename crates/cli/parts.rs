@@ -1,6 +1,7 @@
 //! `gfe merge` and `gfe status`: the parts of an encoded output.
 
 use crate::error::CliError;
+use crate::logs::say;
 use crate::signals::Signals;
 use crate::{logs, output};
 use clap::Args;
@@ -57,13 +58,24 @@ pub fn run_merge(arguments: &MergeArguments) -> Result<ExitCode, CliError> {
         let text = format!("--fail-above is {}: it must be between 0 and 1", arguments.fail_above);
         return Err(CliError::Usage(text));
     }
-    let parts = Parts::open(output).map_err(|error| none(output, error))?;
-    if is_output(output, parts.manifest()) && !is_over_parts(output) {
-        // It was merged, and only the parts were left.
-        parts.remove()?;
-    } else {
-        output::check(output, arguments.force, &[])?;
-        merge(parts, &signals)?;
+    match Parts::open(output) {
+        Ok(parts) if is_output(output, parts.manifest()) && !is_over_parts(output) => {
+            // It was merged, and only the parts were left.
+            parts.remove()?;
+        }
+        Ok(parts) => {
+            output::check(output, arguments.force, &[])?;
+            merge(parts, &signals, arguments.force)?;
+        }
+        Err(IoError::NotFound { .. }) if EncodedFile::is_one(output) => say!("{}: merged already", output.display()),
+        Err(IoError::NotFound { .. }) => {
+            let folder = Parts::folder(output);
+            let text = format!("{}: there are no parts of {}", folder.display(), output.display());
+            return Err(CliError::NoRunFile(format!(
+                "{text}: encode its shares first, by gfe encode --shard I/N"
+            )));
+        }
+        Err(error) => return Err(error.into()),
     }
     let (rows, failed) = failures(&EncodedFile::open(output)?)?;
     logs::tell(&format!(
@@ -109,7 +121,7 @@ pub fn is_over_parts(output: &Path) -> bool {
 ///
 /// HDF5 dies where a disk fails under it; so the merge is done by a process of its own, and whatever becomes of it, the
 /// parts and what stood under the output's name stand.
-pub fn merge(parts: Parts, signals: &Signals) -> Result<(), CliError> {
+pub fn merge(parts: Parts, signals: &Signals, replace: bool) -> Result<(), CliError> {
     let missing = parts.missing(parts.manifest().rows.clone());
     if !missing.is_empty() {
         return Err(CliError::Io(IoError::RowsMissing {
@@ -140,7 +152,7 @@ pub fn merge(parts: Parts, signals: &Signals) -> Result<(), CliError> {
         std::thread::sleep(Duration::from_millis(2));
     };
     if done.success() {
-        return Ok(parts.publish()?);
+        return Ok(parts.publish(replace)?);
     }
     // A worker that was killed leaves its file; what cannot be removed does no harm.
     let _ = std::fs::remove_file(&temporary);
@@ -175,7 +187,12 @@ pub fn run_status(arguments: &StatusArguments) -> Result<ExitCode, CliError> {
             let missing: usize = found.missing.iter().map(ExactSizeIterator::len).sum();
             let state = match (found.running, missing) {
                 (true, _) => "running",
-                (false, _) if is_output(&arguments.output, &found.manifest) => "complete",
+                (false, n)
+                    if is_output(&arguments.output, &found.manifest)
+                        && (n == 0 || !is_over_parts(&arguments.output)) =>
+                {
+                    "complete"
+                }
                 (false, 0) => "to be merged",
                 (false, _) => "incomplete",
             };

@@ -18,15 +18,17 @@ use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::samples::Source;
 use crate::settings::Settings;
+use crate::starts_from::StartsFrom;
 use crate::z0::Z0;
 use crate::{output, rows as range};
 use clap::Args;
 use faer::Mat;
 use gfe_encode::{Noise, Start};
-use gfe_io::{EncodedFile, InputPath, RowsHash, params_sha256, row_sha256};
+use gfe_io::{EncodedFile, InputPath, Part, Parts, RowsHash, list_datasets, params_sha256, row_sha256};
 use gfe_model::LossKind;
-use rows::{Differences, Written};
+use rows::{Differences, ROW_SHA256, Written};
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -56,6 +58,9 @@ pub struct Arguments {
     /// Standard errors of the values, as for gfe encode. Default: what the file records.
     #[arg(long, value_name = "DATASET")]
     sigma: Option<String>,
+    /// Codes at which samples started, as for gfe encode. Default: what the file records.
+    #[arg(long, value_name = "CODES")]
+    starts_from: Option<PathBuf>,
     /// Rows A..B of the file, B excluded: then the hashes of rows are not checked. Default: all.
     #[arg(long)]
     rows: Option<String>,
@@ -106,6 +111,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             found: json!(params_sha256(&noise.sigma)),
         });
     }
+    hashes.extend(notes.codes(arguments, &model)?);
+    hashes.extend(kept_parts(&file, &arguments.file)?);
     let mut check = Check {
         file: &file,
         path: &arguments.file,
@@ -115,7 +122,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         hash: RowsHash::default(),
         noise,
     };
-    let found = check.rows(rows)?;
+    let found = check.rows(rows.clone())?;
+    let others = check.others(rows)?;
     if whole {
         hashes.push(Compared {
             name: "input rows",
@@ -123,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             found: json!(check.hash.finish()),
         });
     }
-    tell(arguments, &found, &hashes)
+    tell(arguments, &found, &hashes, &others)
 }
 
 /// The notes of an output.
@@ -163,9 +171,18 @@ impl Notes {
     }
 
     /// A file that the output names: only a regular one, since opening another may do something, or wait for ever.
+    ///
+    /// A relative path is looked for from here, from where the output lies, and where it was when the output was made.
     fn named(&self, path: &str, flag: &str) -> Result<PathBuf, CliError> {
         let found = PathBuf::from(path);
-        if found.is_file() {
+        let beside = self.path.parent().map(|folder| folder.join(&found));
+        let files = self.input["files"].as_array().into_iter().flatten();
+        let then = files
+            .filter_map(|file| file["path"].as_str())
+            .map(PathBuf::from)
+            .find(|file| file.ends_with(&found));
+        let mut all = [Some(found), beside, then].into_iter().flatten();
+        if let Some(found) = all.find(|path| path.is_file()) {
             return Ok(found);
         }
         let text = format!("{path}, which {} names, is no file here", self.path.display());
@@ -291,6 +308,24 @@ impl Notes {
         Ok(text.to_owned())
     }
 
+    /// The codes at which samples started, where it was at those of another output.
+    fn codes(&self, arguments: &Arguments, model: &Model) -> Result<Option<Compared>, CliError> {
+        let recorded = &self.config["starts_from"];
+        let Some(path) = recorded["path"].as_str() else {
+            return Ok(None);
+        };
+        let path = match &arguments.starts_from {
+            Some(path) => path.clone(),
+            None => self.named(path, "--starts-from")?,
+        };
+        let codes = StartsFrom::read(&path, model.shape(), &model.params)?;
+        Ok(Some(Compared {
+            name: "codes of the starts",
+            recorded: recorded["sha256"].clone(),
+            found: codes.json()["sha256"].clone(),
+        }))
+    }
+
     /// What can be compared before any row is read.
     fn compared(&self, model: &Model, source: &Source) -> Vec<Compared> {
         let now = model.architecture.notes();
@@ -330,6 +365,35 @@ impl Notes {
     }
 }
 
+/// The parts in which the rows of a file lie, if they do: their names hold the hashes of their bytes.
+fn kept_parts(file: &EncodedFile, path: &Path) -> Result<Option<Compared>, CliError> {
+    if !file.is_over_parts() {
+        return Ok(None);
+    }
+    let parts = Parts::peek(path)?.parts;
+    let sound: Vec<bool> = parts.iter().map(Part::is_sound).collect::<Result<_, _>>()?;
+    Ok(Some(Compared {
+        name: "sound parts",
+        recorded: json!(parts.len()),
+        found: json!(sound.iter().filter(|sound| **sound).count()),
+    }))
+}
+
+/// Datasets that are compared with what is computed again, or that this needs.
+const COMPARED: [&str; 9] = [
+    "sample",
+    "z",
+    "z0",
+    "status",
+    "loss",
+    "grad_norm",
+    "chi2",
+    "n_valid",
+    ROW_SHA256,
+];
+/// Bytes of other datasets read at once.
+const BLOCK_BYTES: usize = 4 << 20;
+
 /// What rows are computed again with.
 struct Check<'a> {
     file: &'a EncodedFile,
@@ -342,6 +406,27 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Reads what else there is of the rows, so that damage shows where the file has checksums; gives its names.
+    fn others(&self, rows: Range<usize>) -> Result<Vec<String>, CliError> {
+        let mut names = Vec::new();
+        for listed in list_datasets(self.path)? {
+            let name = listed.name.trim_start_matches('/');
+            if COMPARED.contains(&name)
+                || listed.shape.first() != Some(&self.file.samples())
+                || listed.dims.first() == Some(&None)
+            {
+                continue;
+            }
+            let values: usize = listed.shape[1..].iter().product();
+            let size = (BLOCK_BYTES / (8 * values.max(1))).max(1);
+            for first in rows.clone().step_by(size) {
+                self.file.read(name, first..rows.end.min(first + size))?;
+            }
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
     /// Computes rows of the file again.
     fn rows(&mut self, rows: std::ops::Range<usize>) -> Result<Differences, CliError> {
         let shape = self.model.shape();
@@ -378,7 +463,12 @@ impl Check<'_> {
     }
 }
 
-fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Result<ExitCode, CliError> {
+fn tell(
+    arguments: &Arguments,
+    found: &Differences,
+    hashes: &[Compared],
+    others: &[String],
+) -> Result<ExitCode, CliError> {
     let same = found.rows == 0 && found.inputs == 0 && hashes.iter().all(Compared::same);
     let code = ExitCode::from(if same { 0 } else { 65 });
     if arguments.json {
@@ -386,7 +476,7 @@ fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Resu
             .iter()
             .map(|one| json!({"name": one.name, "recorded": one.recorded, "found": one.found, "same": one.same()}))
             .collect();
-        let mut told = json!({"file": arguments.file, "same": same, "hashes": hashes});
+        let mut told = json!({"file": arguments.file, "same": same, "hashes": hashes, "not_compared": others});
         if let (Some(told), Value::Object(rows)) = (told.as_object_mut(), found.json()) {
             told.extend(rows);
         }
@@ -402,6 +492,9 @@ fn tell(arguments: &Arguments, found: &Differences, hashes: &[Compared]) -> Resu
     }
     for line in found.lines() {
         output::say(&line)?;
+    }
+    if !others.is_empty() {
+        output::say(&format!("read, and not computed again: {}", others.join(", ")))?;
     }
     let word = if same { "as it says" } else { "NOT as it says" };
     output::say(&format!("{path}: {word}")).map(|()| code)

@@ -7,6 +7,7 @@
  *   GFE_FAULT_AT=N          the call, from 1; without it none
  *   GFE_FAULT_WHEN=before   SIGKILL before it (the default); `after`: once it is done
  *   GFE_FAULT_ERRNO=ENOSPC  or EIO: instead the call does nothing and fails so
+ *   GFE_FAULT_ON=1          so does every later one, but those that remove files
  *   GFE_FAULT_LOG=FILE      a line per counted call, its name and path with a tab between
  *   GFE_FAULT_IN=WORD       only in processes that have this argument; GFE_FAULT_NOT_IN=WORD: only in the others
  * Each process counts its own calls. System calls made without the C library are not seen: neither those of the rustix
@@ -29,6 +30,7 @@
 
 static const char *wanted, *record;
 static long fatal;
+static int lasting;
 static int after, failure;
 static atomic_long calls;
 
@@ -57,6 +59,7 @@ __attribute__((constructor)) static void begin(void)
     after = when && strcmp(when, "after") == 0;
     if (number)
         failure = strcmp(number, "ENOSPC") == 0 ? ENOSPC : EIO;
+    lasting = getenv("GFE_FAULT_ON") != NULL;
     const char *in = getenv("GFE_FAULT_IN"), *not_in = getenv("GFE_FAULT_NOT_IN");
     if ((in && !has_argument(in)) || (not_in && has_argument(not_in)))
         wanted = NULL;
@@ -90,7 +93,7 @@ static enum verdict count(const char *name, const char *path)
     long number = atomic_fetch_add(&calls, 1) + 1;
     if (record)
         note(name, path);
-    if (number != fatal)
+    if (lasting ? !fatal || number < fatal || strncmp(name, "unlink", 6) == 0 : number != fatal)
         return PASS;
     if (failure)
         return FAIL;

@@ -93,7 +93,13 @@ fn what_was_changed_is_found_and_named() {
         let (at, by) = (at.to_string(), by.to_string());
         python("tests/check_provenance.py", &["change", file, dataset, &at, &by]);
     };
-    for (dataset, at, by) in [("loss", 7, 1e-6), ("z", 7 * 8 + 3, 1e-3), ("grad_norm", 7, 1e-3)] {
+    let nan = f64::NAN;
+    for (dataset, at, by) in [
+        ("loss", 7, 1e-6),
+        ("z", 7 * 8 + 3, 1e-3),
+        ("z", 7 * 8, nan),
+        ("grad_norm", 7, 1e-3),
+    ] {
         change(&output, dataset, at, by);
         let told = wrong(&[&output]);
         assert_eq!(

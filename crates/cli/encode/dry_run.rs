@@ -33,7 +33,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let settings = settings(&job);
     let layout = job.layout();
     let (shape, rows) = (job.model.shape(), job.own());
-    let (output, anchored) = (job.output.clone(), job.method.anchors());
+    let (output, anchored, keep_parts) = (job.output.clone(), job.method.anchors(), job.keep_parts);
     let input = job.input.json();
     let decoder =
         json!({"latent": shape.latent, "data": shape.data, "weights": shape.params, "context": shape.context});
@@ -46,7 +46,11 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let needed = layout.bytes().saturating_add(if layout.trace { traced } else { 0 }) + SLACK;
     // Parts stand beside the output until it is whole.
     let parts = (needed as f64 * rows.len() as f64 / layout.samples.max(1) as f64) as u64;
-    let disk = needed.saturating_add(parts);
+    let disk = if keep_parts {
+        parts
+    } else {
+        needed.saturating_add(parts)
+    };
     let free = free_bytes(&output)?;
     let per_second = probe.rows as f64 / probe.elapsed.as_secs_f64();
     let summary = probe.summary.json(probe.elapsed);

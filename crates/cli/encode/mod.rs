@@ -15,7 +15,7 @@ use crate::logs::say;
 use crate::output;
 use crate::parts::{is_output, is_over_parts, merge};
 use crate::signals::Signals;
-use gfe_io::{EncodedWriter, Hold, IoError, Manifest, Parts};
+use gfe_io::{EncodedWriter, Hold, IoError, Manifest, Parts, sha256};
 use job::Job;
 use serde_json::json;
 use std::ops::Range;
@@ -32,15 +32,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     let start = Instant::now();
     let layout = job.layout();
     let skeleton = EncodedWriter::skeleton(&job.output, &layout)?;
+    let mut identity = job.identity();
+    identity.insert("layout".into(), json!({"skeleton_sha256": sha256(&skeleton)}));
     let manifest = Manifest {
         rows: job.rows.clone(),
-        identity: job.identity(),
+        identity,
         environment: job.environment(),
         skeleton_sha256: String::new(),
     };
     if let Some(code) = finished(&job, &manifest, arguments)? {
         return Ok(code);
     }
+    // What comes meanwhile is somebody else's.
+    let replace = arguments.force || job.output.exists();
     let signals = Signals::note()?;
     signals.end_in_time();
     let hold = job.share.map_or(Hold::Whole, |(i, n)| Hold::Share { i, n });
@@ -71,8 +75,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     }
     match job.share {
         Some(_) => {}
-        None if job.keep_parts => parts.keep(&layout)?,
-        None => merge(parts, &signals)?,
+        None if job.keep_parts => parts.keep(&layout, replace)?,
+        None => merge(parts, &signals, replace)?,
     }
     let elapsed = start.elapsed();
     if arguments.json {
@@ -94,28 +98,31 @@ fn finished(job: &Job, manifest: &Manifest, arguments: &Arguments) -> Result<Opt
     if !job.output.exists() {
         return Ok(None);
     }
-    let this_one = is_output(&job.output, manifest);
+    let (this_one, over_parts) = (is_output(&job.output, manifest), is_over_parts(&job.output));
+    // A share of an output that is there to the byte is done, whatever may be replaced.
+    if arguments.force && !(this_one && job.share.is_some()) {
+        return Ok(None);
+    }
+    let done = || {
+        say!("{}: done already", job.output.display());
+        Ok(Some(ExitCode::SUCCESS))
+    };
+    if this_one && over_parts && (job.keep_parts || job.share.is_some()) {
+        // Parts that are lost are made again.
+        let whole = Parts::peek(&job.output).is_ok_and(|found| found.missing.is_empty());
+        return if whole { done() } else { Ok(None) };
+    }
     // The folder of parts goes last; without a manifest of its own it holds nothing but what was to be removed.
     let interrupted = Parts::folder(&job.output).is_dir()
         && match Parts::peek(&job.output) {
             Ok(found) => is_output(&job.output, &found.manifest),
             Err(error) => matches!(error, IoError::NotFound { .. }),
         };
-    let over_parts = is_over_parts(&job.output);
-    if this_one && (job.share.is_some() || interrupted && !arguments.force) && (!over_parts || job.keep_parts) {
-        if interrupted && !over_parts {
+    if this_one && !over_parts && (job.share.is_some() || interrupted) {
+        if interrupted {
             Parts::sweep(&job.output)?;
         }
-        say!("{}: done already", job.output.display());
-        return Ok(Some(ExitCode::SUCCESS));
-    }
-    if arguments.force {
-        if over_parts && !this_one {
-            // Its rows are in the parts that make way: a file without them would be none.
-            let path = job.output.clone();
-            std::fs::remove_file(&job.output).map_err(|source| IoError::Write { path, source })?;
-        }
-        return Ok(None);
+        return done();
     }
     Err(CliError::Exists(job.output.display().to_string()))
 }

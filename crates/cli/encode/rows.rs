@@ -103,6 +103,7 @@ impl Job {
         let mut decoder = architecture.notes();
         decoder["params_sha256"] = json!(params_sha256(&self.model.params));
         if let Some((path, sha256)) = &self.model.file {
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
             decoder["model"] = json!({"path": path, "sha256": sha256});
         }
         if let Some(noise) = &self.noise {

@@ -16,7 +16,7 @@ const FLOOR: f64 = 1e-13;
 /// A gradient that vanishes is what is left of sums that cancel: it is known to fewer digits.
 const GRADIENT: f64 = 1e-6;
 /// Hashes of what was read of each row.
-const ROW_SHA256: &str = "entry/process/row_sha256";
+pub(super) const ROW_SHA256: &str = "entry/process/row_sha256";
 /// Rows that are told one by one.
 const TOLD: usize = 20;
 
@@ -106,7 +106,12 @@ impl Differences {
             let (sample, loss) = (written.samples[b], written.loss[b]);
             let code = written.z.col_as_slice(b).iter().all(|z| z.is_finite()) && loss.is_finite();
             let bad = written.status[b] == f64::from(Status::BadInput as i8);
-            if !(code || bad && at.admitted) {
+            let success = Status::ALL
+                .iter()
+                .any(|status| status.is_success() && written.status[b] == f64::from(*status as i8));
+            // No code, and yet a success or a loss.
+            let lost = !code && (success || loss.is_finite());
+            if !(code || lost || bad && at.admitted) {
                 self.without_code += 1;
                 continue;
             }
@@ -123,7 +128,7 @@ impl Differences {
                 ),
                 (written.chi2[b], at.chi2, ROUNDING, 1e-9),
             ];
-            let mut differs = written.n_valid[b] != f64::from(at.n_valid) || bad;
+            let mut differs = written.n_valid[b] != f64::from(at.n_valid) || bad || lost;
             for (i, (recorded, found, relative, floor)) in pairs.into_iter().enumerate() {
                 if recorded.is_nan() && found.is_nan() {
                     continue;
@@ -146,7 +151,9 @@ impl Differences {
                     for (name, (recorded, found, ..)) in NAMES.into_iter().zip(pairs) {
                         told[name] = json!([recorded, found]);
                     }
-                    if bad {
+                    if lost {
+                        told["why"] = json!("its code is no number, and its status or its loss says otherwise");
+                    } else if bad {
                         told["why"] = json!("its status is bad_input, and its datum is not");
                     }
                     self.first.push(told);

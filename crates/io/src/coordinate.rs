@@ -180,10 +180,16 @@ impl Coordinate {
             Kind::Signed | Kind::Unsigned | Kind::Float => builder.empty_as(self.dataset.dtype()?.to_descriptor()?),
             _ => builder.empty::<VarLenUnicode>(),
         };
-        let made = builder
-            .with_dcpl(|creation| rows.map_samples(creation, &self.name))
-            .shape(vec![rows.samples()])
-            .create(self.name.as_str())?;
+        let builder = builder.with_dcpl(|creation| rows.map_samples(creation, &self.name));
+        // Of rows that lie in a part that is lost, numbers show it; texts are empty.
+        let builder = match self.kind {
+            _ if !rows.are_elsewhere() => builder,
+            Kind::Float => builder.fill_value(f64::NAN),
+            Kind::Signed => builder.fill_value(i64::MIN),
+            Kind::Unsigned => builder.fill_value(u64::MAX),
+            _ => builder,
+        };
+        let made = builder.shape(vec![rows.samples()]).create(self.name.as_str())?;
         Attributes::of(&self.dataset).write(&made)
     }
 

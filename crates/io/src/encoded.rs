@@ -228,11 +228,11 @@ fn check_names(layout: &EncodedLayout) -> Result<(), IoError> {
         "reconstruction",
         "reconstruction_filled",
         "entry",
-        "obs",
     ];
     for (i, coordinate) in layout.keep.iter().enumerate() {
         let taken = |name: &str| {
             reserved.contains(&name)
+                || layout.trace && name == "obs"
                 || name.starts_with("trace_")
                 || REALS.iter().any(|(real, ..)| *real == name)
                 || COUNTS.iter().any(|(count, ..)| *count == name)

@@ -258,7 +258,7 @@ pub enum IoError {
     },
     /// The values lie in another file.
     #[error(
-        "{path}: its values lie in another file; copy them into one file, e.g. with h5repack, or say --allow-external where \
+        "{path}: its values lie in another file; copy them into one file, e.g. with h5repack, or gfe merge OUTPUT --force for an output over parts; or say --allow-external where \
          you know that file"
     )]
     ForeignStorage {

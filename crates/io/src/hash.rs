@@ -62,7 +62,7 @@ pub(crate) fn sha256_of(mut from: impl std::io::Read) -> std::io::Result<String>
 }
 
 /// SHA-256 of bytes, in lower-case hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 

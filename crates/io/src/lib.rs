@@ -41,7 +41,7 @@ pub use coordinate::Coordinate;
 pub use decoded::DecodedWriter;
 pub use encoded::{EncodedLayout, EncodedRow, EncodedRows, EncodedWriter, ErrorBars, NamedLatent, TracePoint};
 pub use error::IoError;
-pub use hash::{RowsHash, file_sha256, params_sha256, row_sha256};
+pub use hash::{RowsHash, file_sha256, params_sha256, row_sha256, sha256};
 pub use history::{History, HistoryColumn, HistoryTable, Series};
 pub use input::{H5Input, InputPath};
 pub use missing::Missing;

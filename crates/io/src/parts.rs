@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use self::lock::Lock;
 use self::part::{SHORT, list, missing};
-use crate::{IoError, atomic, hash};
+use crate::{EncodedFile, IoError, atomic, hash};
 
 const MANIFEST: &str = "manifest.json";
 const SKELETON: &str = "skeleton.h5";
@@ -153,6 +153,11 @@ impl Parts {
             Err(_) => {}
         }
         self.dropped = list(&self.folder)?.len();
+        let target = atomic::target(&self.output);
+        if EncodedFile::open(&target).is_ok_and(|file| file.is_over_parts()) {
+            // Its rows are in these parts: without them it would be none.
+            remove_file(&target)?;
+        }
         self.clear()?;
         atomic::write_whole(&self.folder.join(SKELETON), skeleton)?;
         atomic::write_whole(&self.folder.join(MANIFEST), self.manifest.to_json().as_bytes())
@@ -189,8 +194,6 @@ impl Parts {
         atomic::clear_leftovers(output);
         let mut parts = Parts::of_parent(output)?;
         parts.lock = Some(lock);
-        let all = parts.manifest.rows.clone();
-        parts.look(&all)?;
         Ok(parts)
     }
 
@@ -321,13 +324,32 @@ impl Parts {
         atomic::beside(&atomic::target(&self.output))
     }
 
-    /// Gives the output its name once it is whole and synced, and removes the parts.
-    pub fn publish(self) -> Result<(), IoError> {
-        atomic::publish(&self.temporary(), &atomic::target(&self.output)).map_err(|source| IoError::Write {
-            path: self.output.clone(),
-            source,
-        })?;
+    /// Gives the output its name once it is whole and synced, and removes the parts; what stands there makes way if it may be
+    /// replaced, else the parts stay.
+    pub fn publish(self, replace: bool) -> Result<(), IoError> {
+        self.name(replace)?;
         self.remove()
+    }
+
+    /// Gives the output its name.
+    fn name(&self, replace: bool) -> Result<(), IoError> {
+        let (temporary, target) = (self.temporary(), atomic::target(&self.output));
+        let named = if replace || !target.exists() {
+            atomic::publish(&temporary, &target)
+        } else {
+            // It came while this was at work.
+            Err(io::ErrorKind::AlreadyExists.into())
+        };
+        named.map_err(|source| {
+            // The first error is the one worth telling; a leftover temporary file does no harm.
+            let _ = fs::remove_file(&temporary);
+            let path = self.output.clone();
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                IoError::Create { path, source }
+            } else {
+                IoError::Write { path, source }
+            }
+        })
     }
 
     /// Fails where the disk has less than `bytes` left.

@@ -78,7 +78,7 @@ impl Status {
             }
             Status::DecoderFailed => "the decoder gave an error or NaN where the sample has to go: try another z0",
             Status::BadInput => {
-                "the datum is not finite or outside the loss's range: mend the input or take another loss"
+                "the datum, its error, weight or mask is not finite or outside its range, or no value counts: mend the input or take another loss"
             }
         }
     }

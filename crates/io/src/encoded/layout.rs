@@ -351,7 +351,7 @@ pub(crate) fn lay_out_values<T: Absent>(
     for (i, Axis { dim, values }) in axes.iter().enumerate() {
         let taken = dim.name.is_empty()
             || dim.name.contains(['/', '\0'])
-            || ["entry", dataset, FILLED, "."].contains(&dim.name.as_str())
+            || ["entry", "obs", dataset, FILLED, "."].contains(&dim.name.as_str())
             || file.link_exists(&dim.name);
         let name = if taken {
             format!("feature_{i}")

@@ -121,9 +121,21 @@ impl<'a> Rows<'a> {
         if self.sources.is_empty() {
             return self.states(name, &[]);
         }
-        let numbers: Array1<f64> = (0..self.count_states()).map(|i| i as f64).collect();
-        let dataset = empty::<f64>(self.file, name, &[numbers.len()])?;
-        dataset.write(&numbers).map(|()| dataset)
+        let count = self.count_states();
+        let builder = self.file.new_dataset::<f64>();
+        let builder = builder.with_dcpl(|creation| creation.obj_track_times(false));
+        let builder = if count == 0 {
+            builder
+        } else {
+            builder.chunk(GROWING_CHUNK.min(count)).shuffle().deflate(1)
+        };
+        let dataset = builder.shape(count).create(name)?;
+        for first in (0..count).step_by(GROWING_CHUNK) {
+            let rows = first..count.min(first + GROWING_CHUNK);
+            let numbers: Array1<f64> = rows.clone().map(|i| i as f64).collect();
+            dataset.write_slice(&numbers, rows)?;
+        }
+        Ok(dataset)
     }
 
     fn count_states(&self) -> usize {
@@ -146,6 +158,11 @@ impl<'a> Rows<'a> {
             return creation.obj_track_times(false);
         }
         self.map(creation, name, &[self.samples], Along::Samples)
+    }
+
+    /// Whether the values lie in other files.
+    pub(crate) fn are_elsewhere(&self) -> bool {
+        !self.sources.is_empty()
     }
 
     /// How many samples there are.

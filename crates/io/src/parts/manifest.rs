@@ -81,41 +81,44 @@ impl Manifest {
         .to_string()
     }
 
-    /// Whether an output with these notes and rows is the one that this describes.
+    /// Whether an output with these notes and rows is the one that this describes: made of the same, with the same layout.
     pub fn describes(&self, rows: &Range<usize>, note: impl Fn(&str) -> Option<Value>) -> bool {
-        *rows == self.rows
-            && self.identity.iter().all(|(name, expected)| {
-                let found = note(name).unwrap_or_default();
-                expected
-                    .as_object()
-                    .is_none_or(|expected| super::pieces::differing_key(expected, &found).is_none())
-            })
+        // What only the finished output knows is not asked for.
+        let same = |(name, expected): (&String, &Value)| match (expected, note(name).unwrap_or_default()) {
+            (Value::Object(expected), found) => expected
+                .iter()
+                .all(|(key, value)| placeless(value) == placeless(&found[key]) || key == "path"),
+            _ => true,
+        };
+        *rows == self.rows && self.identity.iter().all(same)
     }
 
     /// Where this one, found, differs from one that is asked for.
     pub(super) fn differences(&self, asked: &Manifest) -> Vec<String> {
         let told = |manifest: &Manifest| {
-            let mut all = manifest.identity.clone();
-            // Where the data lie is the affair of each machine; which files they are, their sizes and times tell.
-            if let Some(Value::Object(input)) = all.get_mut("input") {
-                input.remove("path");
-                for file in input
-                    .get_mut("files")
-                    .and_then(Value::as_array_mut)
-                    .into_iter()
-                    .flatten()
-                {
-                    if let Value::Object(file) = file {
-                        file.remove("path");
-                    }
-                }
-            }
+            let mut all = match placeless(&Value::Object(manifest.identity.clone())) {
+                Value::Object(all) => all,
+                _ => Map::new(),
+            };
             all.insert("rows".into(), json!([manifest.rows.start, manifest.rows.end]));
             all.insert("skeleton_sha256".into(), json!(manifest.skeleton_sha256));
             all.insert("gfe".into(), manifest.environment["gfe"].clone());
             Value::Object(all)
         };
         differences(&told(self), &told(asked), "there")
+    }
+}
+
+/// A note without the paths in it: where files lie is the affair of each machine; which they are, their sizes, times and hashes
+/// tell.
+pub(super) fn placeless(note: &Value) -> Value {
+    match note {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, _)| *key != "path");
+            Value::Object(kept.map(|(key, value)| (key.clone(), placeless(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(placeless).collect()),
+        other => other.clone(),
     }
 }
 

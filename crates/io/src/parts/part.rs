@@ -37,7 +37,7 @@ impl Part {
 
     /// Whether its bytes are those that its name promises; fails where they cannot be read, which does not say that they
     /// are others.
-    pub(super) fn is_sound(&self) -> Result<bool, IoError> {
+    pub fn is_sound(&self) -> Result<bool, IoError> {
         let found = File::open(&self.path).and_then(hash::sha256_of);
         let found = found.map_err(|source| IoError::Read {
             path: self.path.clone(),

@@ -9,6 +9,7 @@ use hdf5::{Dataset, File};
 use ndarray::s;
 use serde_json::{Map, Value, json};
 
+use super::manifest::placeless;
 use super::{Manifest, Part, Parts};
 use crate::encoded::ROW_SHA256;
 use crate::hash::RowsHash;
@@ -208,15 +209,13 @@ fn open_part(part: &Part, manifest: &Manifest) -> Result<File, IoError> {
     Ok(file)
 }
 
-/// A key of a note that says otherwise than is expected, and what is expected. Where the data lay is the affair of each machine.
-pub(super) fn differing_key<'a>(expected: &'a Map<String, Value>, found: &Value) -> Option<(&'a String, &'a Value)> {
-    expected
-        .iter()
-        .find(|(key, value)| !OF_A_PLACE.contains(&key.as_str()) && found.get(key.as_str()) != Some(*value))
+/// A key of a note that says otherwise than is expected, and what is expected; where the data lay, and when they were copied there,
+/// is the affair of each machine.
+fn differing_key<'a>(expected: &'a Map<String, Value>, found: &Value) -> Option<(&'a String, &'a Value)> {
+    expected.iter().find(|(key, value)| {
+        !["path", "files"].contains(&key.as_str()) && found.get(key.as_str()).map(placeless) != Some(placeless(value))
+    })
 }
-
-/// Keys of notes that tell a place.
-const OF_A_PLACE: [&str; 3] = ["path", "files", "model"];
 
 /// A note of a file as it stands there.
 pub(super) fn note_text(file: &File, name: &str) -> Option<String> {

@@ -96,7 +96,7 @@ fn merged(cuts: &[Range<usize>]) -> Vec<u8> {
         parts.commit(cut.clone(), &part(cut.clone())).unwrap();
     }
     write_merged(&parts, &parts.temporary()).unwrap();
-    parts.publish().unwrap();
+    parts.publish(true).unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     fs::read(output).unwrap()
 }

@@ -1,0 +1,55 @@
+"""What a measurement has to say of the machine that it was made on. Standard library alone."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def lscpu():
+    """The lines of lscpu by name; none where there is no such program."""
+    try:
+        told = subprocess.run(["lscpu"], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in told.splitlines())}
+
+
+def describe():
+    """Processor, cores, caches, vector instructions, memory, load and system, as a dictionary."""
+    told = lscpu()
+    flags = told.get("Flags", "").split()
+    vectors = [name for name in ("avx512f", "avx2", "fma") if name in flags]
+    names = ["L1d cache", "L2 cache", "L3 cache"]
+    memory = next((line.split()[1] for line in read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0")
+    return {
+        "processor": told.get("Model name", platform.processor()),
+        "family_model": f"{told.get('CPU family', '?')}/{told.get('Model', '?')}",
+        "cores": os.cpu_count(),
+        "vectors": vectors,
+        "caches": {name.split()[0]: told[name] for name in names if name in told},
+        "memory_gib": round(int(memory) / 2**20, 1),
+        "load": list(os.getloadavg()),
+        "system": platform.platform(),
+    }
+
+
+def read(path):
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def in_words(machine):
+    """The description in a line."""
+    caches = ", ".join(f"{name} {size.split(' (')[0]}" for name, size in machine["caches"].items())
+    load = ", ".join(f"{load:.2f}" for load in machine["load"])
+    return (
+        f"{machine['cores']} cores of {machine['processor']} (family/model {machine['family_model']}, {' '.join(machine['vectors'])}; "
+        f"{caches}; {machine['memory_gib']} GiB), load {load}"
+    )
+
+
+if __name__ == "__main__":
+    print(in_words(describe()))
