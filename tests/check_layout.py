@@ -60,7 +60,7 @@ def check():
         meanings = dict(zip(file["status"].attrs["flag_values"], file["status"].attrs["flag_meanings"].split()))
         assert meanings[0] == "converged" and meanings[8] == "bad_input"
         notes = {name: json.loads(note["data"][()]) for name, note in file["entry/process"].items() if isinstance(note, h5py.Group)}
-        assert set(notes) == {"config", "input", "decoder", "environment", "messages"}, notes
+        assert set(notes) == {"config", "input", "decoder", "environment", "layout", "messages"}, notes
         hashes = file["entry/process/row_sha256"][:]
         assert hashlib.sha256(hashes.tobytes()).hexdigest() == notes["input"]["rows_sha256"]
         assert notes["config"]["z0"] == "uniform" and notes["config"]["z0_seed"] == 4

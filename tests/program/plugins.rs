@@ -293,7 +293,7 @@ fn the_dense_decoder_as_a_plugin_gives_the_same_bits_and_counts() {
     let plugin = built("dense");
     let (own, other) = (folder.path("own.h5"), folder.path("other.h5"));
     for flags in [
-        &["--reconstruction"][..],
+        &["--reconstruction", "--precision", "f64"][..],
         &["--solver", "bdf", "--t-end", "20", "--rows", "0..6"],
     ] {
         let encode = |output: &str, more: &[&str]| {

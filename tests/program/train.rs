@@ -488,7 +488,17 @@ fn codes_of_an_encoder_network_and_a_learned_start_are_kept_with_the_model() {
     let codes = |model: &str, z0: &[&str]| {
         let output = folder.path("codes.h5");
         let arguments = [
-            "encode", DIGITS, "-m", model, "-o", &output, "--rows", "0..50", "--force",
+            "encode",
+            DIGITS,
+            "-m",
+            model,
+            "-o",
+            &output,
+            "--rows",
+            "0..50",
+            "--force",
+            "--precision",
+            "f64",
         ];
         works(&[&arguments[..], z0].concat());
         (read(&output, "loss_initial"), output)
