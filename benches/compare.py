@@ -65,17 +65,10 @@ def seconds(program, arguments, folder):
     """CPU seconds of a command, and what it says of its work."""
     output = folder / ("model.safetensors" if arguments[0] == "train" else "codes.h5")
     command = [program, *arguments, "-o", output, "--force", "--json"]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(command, stdout=out, stderr=errors)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        errors.seek(0)
-        if child.returncode:
-            sys.exit(f"{' '.join(map(str, command))}\n{errors.read().decode()}")
-        told = json.loads(out.read())
+    told, spent = machine.run(command)
+    told = json.loads(told)
     units = told.get("units_per_sample", told.get("units"))
-    return usage.ru_utime + usage.ru_stime, units
+    return spent, units
 
 
 def measure(programs, repeats):

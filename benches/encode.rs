@@ -7,7 +7,7 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use faer::Mat;
-use gfe_encode::{Amd, Begin, Encoding, ErrorControl, Order, Ptc, Rate, Samples, Solver, Trace, encode};
+use gfe_encode::{Amd, Encoding, ErrorControl, Ptc, Samples, Solver, encode};
 use gfe_model::{Decoder, LossKind, Targets};
 use gfe_ode::diffsol::Scheme;
 use gfe_ode::{Curvature, Tolerance};
@@ -63,23 +63,11 @@ fn bench(criterion: &mut Criterion<CpuTime>, units: &mut Units, from: &Reference
             z0: zeros.as_ref().subcols(0, case.digits),
         };
         let how = Encoding {
-            open: &open,
-            loss: LossKind::Bce.loss(),
-            order: Order::Gradient,
-            rate: Rate::default(),
             common_z0: Some(&[0.0; 20]),
-            solver: case.solver,
             t_end: case.t_end,
             gtol: case.gtol,
             max_steps: 100_000,
-            lanes: 64,
-            threads: 1,
-            trace: Trace::None,
-            reconstruction: false,
-            starts: 1,
-            begin: Begin::Z0,
-            uncertainty: None,
-            noise: None,
+            ..Encoding::new(&open, LossKind::Bce.loss(), case.solver)
         };
         group.throughput(Throughput::Elements(case.digits as u64));
         let mut last = None;

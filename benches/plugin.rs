@@ -3,7 +3,7 @@
 //! `cargo bench --bench plugin`. The two take turns, so that a noisy machine is as noisy for both; medians and their ratio.
 
 use faer::{Mat, MatRef};
-use gfe_encode::{Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode};
+use gfe_encode::{Encoding, Ptc, Samples, Solver, encode};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
 use gfe_model::{At, Decoder, LossKind, Taped, Targets};
@@ -71,25 +71,7 @@ fn main() {
     let own = || -> Box<dyn Decoder> { Box::new(dense.clone()) };
     let other = || plugin.decoder().expect("it was opened before");
     let encoding = |open: &(dyn Fn() -> Box<dyn Decoder> + Sync)| {
-        let how = Encoding {
-            open,
-            loss: LossKind::Bce.loss(),
-            order: Order::Gradient,
-            rate: Rate::default(),
-            common_z0: None,
-            solver: Solver::Ptc(Ptc::default()),
-            t_end: 1e4,
-            gtol: 1e-9,
-            max_steps: 1000,
-            lanes: 64,
-            threads: 1,
-            trace: Trace::None,
-            reconstruction: false,
-            starts: 1,
-            begin: Begin::Z0,
-            uncertainty: None,
-            noise: None,
-        };
+        let how = Encoding::new(open, LossKind::Bce.loss(), Solver::Ptc(Ptc::default()));
         encode(&how, &params, samples).expect("the decoder never breaks down")
     };
     let encoded = [encoding(&own), encoding(&other)];

@@ -9,7 +9,7 @@ use faer::Mat;
 use gfe_encode::train::{
     Event, Every, FlowLearning, Gradient, Learning, LearningRate, Length, Optimizer, Trainer, Training,
 };
-use gfe_encode::{Amd, Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace};
+use gfe_encode::{Amd, Encoding, Ptc, Samples, Solver};
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 use support::{CpuTime, Reference, Units};
@@ -106,23 +106,10 @@ fn training<'a>(
     learning: Learning<'a>,
 ) -> Training<'a> {
     let encoding = Encoding {
-        open,
-        loss: LossKind::Bce.loss(),
-        order: Order::Gradient,
-        rate: Rate::default(),
         common_z0: Some(&[0.0; 20]),
-        solver,
         t_end,
-        gtol: 1e-9,
-        max_steps: 1000,
         lanes: BATCH,
-        threads: 1,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(open, LossKind::Bce.loss(), solver)
     };
     Training {
         encoding,

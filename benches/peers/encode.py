@@ -31,7 +31,7 @@ import torch
 
 import machine
 import plain
-from methods import Data, judge, methods, run
+from methods import Data, judge, methods
 
 COLUMNS = [
     "method", "digits", "CPU seconds of {count}", "times gfe's ptc", "times the same by gfe", "units a digit", "GFLOP/s",

@@ -1,9 +1,6 @@
 """The methods that encode.py compares: each finds codes of images, and says what it did."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -11,6 +8,7 @@ import h5py
 import numpy
 import torch
 
+import machine
 import scipy_codes
 import torch_codes
 from torch_codes import Rules
@@ -96,7 +94,7 @@ def by_gfe(name, text, program, flags, most=None):
             output = f"{folder}/codes.h5"
             command = [program, "encode", f"{data.path}:/images", "-m", data.model, "-o", output, "--rows", f"0..{count}"]
             command += ["--threads", "1", "--json", "--fail-above", "1", *flags]
-            told, spent = run(command)
+            told, spent = machine.run(command)
             with h5py.File(output) as file:
                 codes = file["z"][:].astype(numpy.float64)
         told = json.loads(told)
@@ -104,19 +102,6 @@ def by_gfe(name, text, program, flags, most=None):
         return codes, spent, units
 
     return Method(name, text, find, most=most)
-
-
-def run(command):
-    """What a command prints, and its CPU seconds, user and system."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(command, stdout=out, stderr=errors)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        errors.seek(0)
-        if child.returncode:
-            sys.exit(f"{' '.join(command)}\n{errors.read().decode()}")
-        return out.read().decode(), usage.ru_utime + usage.ru_stime
 
 
 def judge(data, codes):

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::z0::Z0;
-use gfe_encode::{Amd, Begin, Encoding, ErrorControl, Order, Precision, Ptc, Rate, Solver, Steps, Trace};
+use gfe_encode::{Amd, Encoding, ErrorControl, Order, Precision, Ptc, Rate, Solver, Steps};
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::control::{Decrease, Grid, Trust};
 use gfe_ode::diffsol::Scheme;
@@ -98,30 +98,22 @@ impl Method {
 
     /// What the integrator is given.
     pub fn encoding<'a>(&self, open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a> {
+        let solver = match self.solver {
+            Solver::Ptc(ptc) => Solver::Ptc(Ptc {
+                precision: self.precision.unwrap_or_default(),
+                ..ptc
+            }),
+            other => other,
+        };
         Encoding {
-            open,
-            loss: self.loss.loss(),
             order: self.order,
             rate: self.rate,
-            common_z0: None,
-            solver: match self.solver {
-                Solver::Ptc(ptc) => Solver::Ptc(Ptc {
-                    precision: self.precision.unwrap_or_default(),
-                    ..ptc
-                }),
-                other => other,
-            },
             t_end: self.t_end,
             gtol: self.gtol,
             max_steps: self.max_steps,
             lanes: self.lanes,
             threads: self.threads,
-            trace: Trace::None,
-            reconstruction: false,
-            starts: 1,
-            begin: Begin::Z0,
-            uncertainty: None,
-            noise: None,
+            ..Encoding::new(open, self.loss.loss(), solver)
         }
     }
 

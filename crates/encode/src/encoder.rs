@@ -111,6 +111,31 @@ pub struct TracePoint {
     pub z: Vec<f64>,
 }
 
+impl<'a> Encoding<'a> {
+    /// The flow of first order by `solver`, a worker with 64 lanes, everything else as `gfe encode` has it by default.
+    pub fn new(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync), loss: &'a dyn Loss, solver: Solver) -> Self {
+        Encoding {
+            open,
+            loss,
+            order: Order::Gradient,
+            rate: Rate::default(),
+            common_z0: None,
+            solver,
+            t_end: 1e4,
+            gtol: 1e-9,
+            max_steps: 1000,
+            lanes: 64,
+            threads: 1,
+            trace: Trace::None,
+            reconstruction: false,
+            starts: 1,
+            begin: Begin::Z0,
+            uncertainty: None,
+            noise: None,
+        }
+    }
+}
+
 impl Encoding<'_> {
     /// 1/tau where the solver minimizes l + |z - z0|^2 / (2 tau), else 0.
     pub(crate) fn anchor(&self) -> f64 {

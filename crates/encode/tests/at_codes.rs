@@ -1,7 +1,7 @@
 //! What an encoding reports of its codes can be had again from the codes alone.
 
 use faer::Mat;
-use gfe_encode::{Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, at_codes, encode};
+use gfe_encode::{Encoding, Ptc, Samples, Solver, at_codes, encode};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 
@@ -36,23 +36,10 @@ fn loss_gradient_and_chi_squared_at_written_codes_have_the_bits_of_the_report() 
     let open = || -> Box<dyn Decoder> { Box::new(decoder.clone()) };
     for t_end in [10.0, f64::INFINITY] {
         let how = Encoding {
-            open: &open,
-            loss: LossKind::Gaussian.loss(),
-            order: Order::Gradient,
-            rate: Rate::default(),
-            common_z0: None,
-            solver: Solver::Ptc(Ptc::default()),
             t_end,
-            gtol: 1e-9,
             max_steps: 50,
             lanes: 4,
-            threads: 1,
-            trace: Trace::None,
-            reconstruction: false,
-            starts: 1,
-            begin: Begin::Z0,
-            uncertainty: None,
-            noise: None,
+            ..Encoding::new(&open, LossKind::Gaussian.loss(), Solver::Ptc(Ptc::default()))
         };
         let encoded = encode(&how, &params, samples).expect("the decoder works");
         let found = at_codes(&how, &params, samples, encoded.z.as_ref()).expect("the decoder works");

@@ -3,8 +3,7 @@
 
 use faer::Mat;
 use gfe_encode::{
-    Begin, Block, Encoded, Encoding, Order, Precision, Ptc, Rate, Samples, Solver, Trace, at_codes, encode,
-    encode_blocks, encode_reduced,
+    Block, Encoded, Encoding, Precision, Ptc, Samples, Solver, Trace, at_codes, encode, encode_blocks, encode_reduced,
 };
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{
@@ -50,23 +49,9 @@ fn with<R>(run: impl FnOnce(&Encoding<'_>, &[f64], Samples<'_>) -> R) -> R {
     let (dense, params) = dense();
     let open = || -> Box<dyn Decoder> { Box::new(dense.clone()) };
     let how = Encoding {
-        open: &open,
-        loss: LossKind::Bce.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
-        common_z0: None,
-        solver: Solver::Ptc(Ptc::default()),
-        t_end: 1e4,
-        gtol: 1e-9,
         max_steps: 200,
         lanes: 16,
-        threads: 1,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(&open, LossKind::Bce.loss(), Solver::Ptc(Ptc::default()))
     };
     // Brighter and darker stripes, different for every sample.
     let y = Mat::from_fn(VALUES, SAMPLES, |i, b| {
