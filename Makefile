@@ -124,7 +124,7 @@ schema: ## Write the schema of run files anew, from the table of keys
 	@mkdir -p schemas
 	cargo run --quiet -- config schema > schemas/run.schema.json.new && mv schemas/run.schema.json.new schemas/run.schema.json
 
-crash: setup ## Strike a run over 20,000 rows at every write, and kill it at 100 random moments: an hour or more
+crash: setup ## Strike a run over 20,000 rows at every write, and kill it at 100 random moments: a quarter of an hour
 	GFE_SOAK=1 cargo test --test crash
 
 test: setup ## Check the format, lint, run every test and build the documentation
