@@ -1,8 +1,9 @@
 //! `gfe config`: what is wrong in a run file, and the schema of run files.
 
-use crate::encode::traces;
+use crate::encode;
 use crate::error::CliError;
 use crate::finding::Finding;
+use crate::logs::say;
 use crate::method::Method;
 use crate::model::dense;
 use crate::settings::{SECTIONS, Settings};
@@ -73,10 +74,10 @@ fn check(arguments: &CheckArguments) -> Result<ExitCode, CliError> {
         let told = json!({"path": path, "valid": findings.is_empty(), "errors": errors});
         output::say(&told.to_string())?;
     } else if findings.is_empty() {
-        eprintln!("{}: nothing is wrong", path.display());
+        say!("{}: nothing is wrong", path.display());
     } else {
-        findings.iter().for_each(|finding| eprintln!("{finding}"));
-        eprintln!("{}: errors: {}", path.display(), findings.len());
+        findings.iter().for_each(|finding| say!("{finding}"));
+        say!("{}: errors: {}", path.display(), findings.len());
     }
     Ok(ExitCode::from(if findings.is_empty() { 0 } else { 78 }))
 }
@@ -89,8 +90,10 @@ fn together(settings: &Settings, command: For, path: &Path) -> Result<Vec<Findin
     let method = |decoder: &dyn Decoder| Method::new(settings, decoder, decoder.output().loss());
     match command {
         For::Encode => {
-            let traced = method(&able).and_then(|method| traces(settings, &method));
-            findings.extend(findings_of(traced.map(|_| ()), path)?);
+            let checked = method(&able).map(|method| encode::check(settings, &method));
+            for outcome in checked.map_or_else(|error| vec![Err(error)], Vec::from) {
+                findings.extend(findings_of(outcome, path)?);
+            }
         }
         For::Train => {
             let input = settings.need::<String>(

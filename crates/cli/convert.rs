@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::input::{Input, file_of};
+use crate::logs::say;
 use crate::{output, progress, rows};
 use clap::Args;
 use gfe_io::{DataWriter, RowsHash};
@@ -45,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         .as_deref()
         .map_or(Ok(0..samples), |text| rows::parse(text, samples))?;
     if input.weighted() {
-        eprintln!(
+        say!(
             "{}: its weights are left out: name it as the input of gfe encode itself to use them",
             input.name()
         );
@@ -92,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     if arguments.json {
         output::say(&json!({"samples": range.len(), "values": values, "output": arguments.output}).to_string())?;
     } else {
-        eprintln!(
+        say!(
             "{}: {} samples of {values} values",
             arguments.output.display(),
             range.len()

@@ -113,8 +113,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         let ids: Vec<usize> = block.clone().collect();
         let z = codes.matrix(&ids)?;
         let context = known.context(&ids)?;
-        let (mut x, failures) = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
-        failed += failures;
+        let (mut x, _) = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
+        // Of codes that the decoder refuses, and of codes that are NaN themselves.
+        failed += x.col_iter().filter(|x| x.iter().any(|value| value.is_nan())).count();
         for b in 0..ids.len() {
             x.col_as_slice_mut(b)
                 .iter_mut()
@@ -142,12 +143,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     writer.finish(&notes)?;
     unlink_on_crash(None);
     if failed > 0 {
-        eprintln!("{failed} codes could not be decoded: their values are NaN");
+        say!("{failed} codes could not be decoded: their values are NaN");
     }
     if arguments.json {
         output::say(&json!({"samples": range.len(), "failed": failed, "output": arguments.output}).to_string())?;
     } else {
-        eprintln!("{}: {} samples decoded", arguments.output.display(), range.len());
+        say!("{}: {} samples decoded", arguments.output.display(), range.len());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::flags::{MethodFlags, PrecisionFlag};
 use crate::input::Input;
 use crate::known::{Asked, Known};
+use crate::logs::say;
 use crate::method::Method;
 use crate::model::{Model, PluginChoice};
 use crate::output;
@@ -191,7 +192,7 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
         return Ok(outcome(found));
     }
     let line = |what: &str, tally: &Tally| {
-        eprintln!(
+        say!(
             "loss {:.6} {what}: {} of {} samples succeeded, {:.1} units each",
             tally.loss(),
             tally.succeeded,
@@ -199,10 +200,10 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
             tally.units_per_sample()
         );
     };
-    eprintln!("{} samples, {seconds:.1} s", set.len());
+    say!("{} samples, {seconds:.1} s", set.len());
     line("by the flow", &found.codes);
     if let Some(held) = &found.held_out {
-        eprintln!(
+        say!(
             "loss {:.6} on values held out, {:.6} on those seen",
             held.unseen(),
             held.seen()
@@ -223,7 +224,7 @@ fn tell(found: &Evaluation, set: &Set, seconds: f64, as_json: bool) -> Result<Ex
 fn outcome(found: &Evaluation) -> ExitCode {
     let told = found.codes.loss().is_finite() && found.held_out.is_none_or(|held| held.unseen().is_finite());
     if !told {
-        eprintln!("no sample has a loss: are the data finite and in the loss's range, and are enough values seen?");
+        say!("no sample has a loss: are the data finite and in the loss's range, and are enough values seen?");
     }
     ExitCode::from(u8::from(!told))
 }

@@ -5,6 +5,7 @@
 //! `--log-format json`, in which everything is an event, the sentences for people included.
 
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -52,6 +53,20 @@ impl Level {
 }
 
 static FORMAT: OnceLock<Format> = OnceLock::new();
+
+impl LogFlags {
+    /// The flags in words that are no command, if they ask for JSON: what is wrong with them is then told in it.
+    pub fn of_a_wrong_command(words: impl Iterator<Item = OsString>) -> Option<LogFlags> {
+        let words: Vec<OsString> = words.collect();
+        let apart = words
+            .windows(2)
+            .any(|pair| pair[0] == "--log-format" && pair[1] == "json");
+        (apart || words.iter().any(|word| word == "--log-format=json")).then_some(LogFlags {
+            log_format: Format::Json,
+            log_level: None,
+        })
+    }
+}
 
 /// Takes the flags; to be called once, before anything is said.
 pub fn start(flags: &LogFlags) {

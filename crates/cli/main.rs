@@ -145,7 +145,16 @@ enum Plot {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if let Some(flags) = logs::LogFlags::of_a_wrong_command(std::env::args_os())
+            && error.use_stderr()
+        {
+            logs::start(&flags);
+            tracing::error!(exit_code = error.exit_code(), "{}", error.to_string().trim_end());
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    });
     logs::start(&cli.logs);
     gfe_io::set_access(cli.access());
     let result = match cli.command {

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::input::{Input, file_of};
+use crate::logs::say;
 use crate::{output, rows};
 use clap::Args;
 use gfe_io::{EncodedFile, IoError, write_whole};
@@ -72,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     image::ImageEncoder::write_image(encoder, &pixels, width as u32, height as u32, image::ColorType::Rgb8)
         .map_err(|error| CliError::Figure(error.to_string()))?;
     write_whole(&arguments.output, &png)?;
-    eprintln!("{}: {} samples", arguments.output.display(), pairs.data.len());
+    say!("{}: {} samples", arguments.output.display(), pairs.data.len());
     Ok(ExitCode::SUCCESS)
 }
 

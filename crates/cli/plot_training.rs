@@ -4,6 +4,7 @@ mod figure;
 
 use crate::error::CliError;
 use crate::figure::COLORS;
+use crate::logs::say;
 use crate::output;
 use clap::{Args, ValueEnum};
 use figure::Figure;
@@ -113,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     };
     let bytes = if png { figure.png()? } else { figure.svg()?.into_bytes() };
     write_whole(&arguments.output, &bytes)?;
-    eprintln!("{}: {} runs", arguments.output.display(), figure.names.len());
+    say!("{}: {} runs", arguments.output.display(), figure.names.len());
     Ok(ExitCode::SUCCESS)
 }
 

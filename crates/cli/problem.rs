@@ -1,6 +1,7 @@
 //! `gfe problem`: test problems with known solutions, for those who study solvers.
 
 use crate::error::CliError;
+use crate::logs::say;
 use crate::output;
 use clap::{Args, Subcommand};
 use faer::{Mat, Side};
@@ -201,7 +202,7 @@ fn export(path: &std::path::Path, problems: &[Problem], force: bool) -> Result<(
     output::check(path, force, &[])?;
     let tables = problems.iter().map(table).collect::<Result<Vec<_>, _>>()?;
     write_tables(path, "Test problems for integrators, with reference solutions", &tables)?;
-    eprintln!("{}: {} problems", path.display(), tables.len());
+    say!("{}: {} problems", path.display(), tables.len());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Codes of an earlier encoding, as starts.
 
 use crate::error::CliError;
+use crate::logs::say;
 use faer::Mat;
 use gfe_encode::{Encoding, Nearest, kept_codes};
 use gfe_io::{EncodedFile, params_sha256};
@@ -37,7 +38,7 @@ impl StartsFrom {
             .note("decoder")
             .is_some_and(|note| note["params_sha256"] != json!(params_sha256(params)));
         if other {
-            eprintln!(
+            say!(
                 "{}: its codes are of other weights: what they decode to here need not be near to anything",
                 path.display()
             );

@@ -1,7 +1,9 @@
 //! What is told at the end of an encoding.
 
 use crate::logs::say;
+use crate::method::Method;
 use gfe_io::EncodedRow;
+use gfe_model::LossKind;
 use gfe_ode::{Status, Work};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -24,6 +26,10 @@ pub struct Summary {
     forced: u64,
     /// Whether the solver minimizes something else than the loss alone, which may then rise.
     anchored: bool,
+    /// Whether the loss is a log likelihood, so that edm counts in error bars.
+    likelihood: bool,
+    /// Rows called converged from which the next step would be longer than an error bar.
+    far: usize,
     /// Rows that succeeded with a larger loss than they started with, where the flow cannot raise it.
     risen: usize,
     shared: Work,
@@ -51,16 +57,19 @@ pub fn rate(value: f64) -> String {
     }
 }
 
+/// The edm at which the next step is an error bar long: sqrt(2 edm) = 1.
+const FAR: f64 = 0.5;
 /// Messages of failures that are kept.
 const MESSAGES: usize = 1000;
 /// Those shown to people.
 const SHOWN: usize = 3;
 
 impl Summary {
-    /// Of no rows; `anchored` says whether what is minimized is the loss with a horizon's term.
-    pub fn new(anchored: bool) -> Self {
+    /// Of no rows, encoded by this method.
+    pub fn new(method: &Method) -> Self {
         Summary {
-            anchored,
+            anchored: method.anchors(),
+            likelihood: matches!(method.loss(), LossKind::Gaussian | LossKind::Poisson),
             ..Summary::default()
         }
     }
@@ -80,6 +89,8 @@ impl Summary {
             // A distance that is not known is no small one.
             let known = !self.worst_edm.is_nan() && !row.edm.is_nan();
             self.worst_edm = if known { self.worst_edm.max(row.edm) } else { f64::NAN };
+            let far = self.likelihood && Status::ALL[status] == Status::Converged && row.edm > FAR;
+            self.far += usize::from(far);
             let rounding = 8.0 * f64::EPSILON * row.loss_initial.abs();
             self.risen += usize::from(!self.anchored && row.loss - row.loss_initial > rounding);
         }
@@ -161,6 +172,7 @@ impl Summary {
             "units_worst": self.most_units,
             "forced_steps": self.forced,
             "loss_risen": self.risen,
+            "beyond_error_bar": self.far,
             "units_shared": self.shared.units(),
             "shared_work": self.shared_json(),
             "seconds": seconds,
@@ -200,6 +212,13 @@ impl Summary {
             say!(
                 "{} rows end with a larger loss than they started with: their steps are too long, raise `steps` or take another solver",
                 self.risen
+            );
+        }
+        if self.far > 0 {
+            say!(
+                "{} rows called converged lie more than an error bar from a minimum (edm > {FAR}): a rule of the loss's slope ended them, \
+                 encode them with ptc",
+                self.far
             );
         }
         if self.forced > 0 {

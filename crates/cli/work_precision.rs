@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::figure::{self, Line};
+use crate::logs::say;
 use crate::problem::{check_tolerance, method, named};
 use crate::{output, progress};
 use clap::Args;
@@ -93,12 +94,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     for row in failed.clone() {
         let said = row.message.as_deref().unwrap_or(row.status.advice());
         let status = row.status.name();
-        eprintln!(
+        say!(
             "{} by {} at {:e}: {status}: {said}",
-            row.problem, row.solver, row.tolerance
+            row.problem,
+            row.solver,
+            row.tolerance
         );
     }
-    eprintln!(
+    say!(
         "{}: {} runs, {} of them failed",
         arguments.output.display(),
         rows.len(),

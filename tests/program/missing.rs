@@ -186,6 +186,21 @@ fn of_two_thousand_rows_those_with_undeclared_nan_or_out_of_range_are_flagged_an
     assert_eq!(read(&output, "status"), status, "it is written all the same");
 }
 
+/// h5py and netCDF-4 write truth values and labels as enumerations, whose integers are what counts.
+#[test]
+fn truth_values_are_a_mask_and_are_kept_as_numbers() {
+    let folder = Folder::default();
+    let model = decoder(&folder, "values", &(0..D).collect::<Vec<_>>());
+    let data = masked(&folder, "named.h5", |_| f64::NAN);
+    put(&data, "flags", &[N, D], &missing());
+    put(&data, "odd", &[N], &(0..N).map(|i| i % 2 == 1).collect::<Vec<bool>>());
+    let expected = bits(&encode(&data, &model, &["--mask", "mask"]), &RESULTS);
+    let output = encode(&data, &model, &["--mask", "flags", "--keep", "odd"]);
+    assert_eq!(bits(&output, &RESULTS), expected);
+    let odd: Vec<f64> = (0..N).map(|i| (i % 2) as f64).collect();
+    assert_eq!(read(&output, "odd"), odd);
+}
+
 /// Masked outputs might as well not exist: D l, its gradient and the codes are those of the decoder without them. One mask for
 /// all rows, so that there is such a decoder.
 #[test]

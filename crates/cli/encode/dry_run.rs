@@ -5,6 +5,8 @@ use super::rows::row_of;
 use super::work::block_rows;
 use crate::error::CliError;
 use crate::inspect::print;
+use crate::logs::say;
+use crate::method::Method;
 use crate::output;
 use crate::samples::Source;
 use crate::settings::Resolved;
@@ -33,14 +35,18 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let settings = settings(&job);
     let layout = job.layout();
     let (shape, rows) = (job.model.shape(), job.own());
-    let (output, anchored, keep_parts) = (job.output.clone(), job.method.anchors(), job.keep_parts);
+    let (output, keep_parts) = (job.output.clone(), job.keep_parts);
     let input = job.input.json();
     let decoder =
         json!({"latent": shape.latent, "data": shape.data, "weights": shape.params, "context": shape.context});
     let trace_values = 4 + if job.trace_at.is_empty() { 0 } else { shape.latent };
     let block = block_rows(shape.data, job.method.lanes()).min(rows.len());
     let block_bytes = (8 * block * (shape.data * 3 + shape.latent * 4)) as u64;
-    let probe = probe(job, anchored)?;
+    // A part is a file in memory, and then its bytes beside it.
+    let part_rows = job.part_rows(&layout).min(rows.len()) as u64;
+    let part_bytes = 2 * layout.bytes() / layout.samples.max(1) as u64 * part_rows;
+    say!("encoding a few samples, to tell how long all will take");
+    let probe = probe(job)?;
     let steps = probe.states as f64 / probe.rows.max(1) as f64;
     let traced = (steps * (8 * trace_values * layout.samples) as f64) as u64;
     let needed = layout.bytes().saturating_add(if layout.trace { traced } else { 0 }) + SLACK;
@@ -61,7 +67,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
         "samples": rows.len(),
         "decoder": decoder,
         "output": {"path": output, "bytes": needed, "disk_bytes": disk, "free_bytes": free, "fits": disk <= free},
-        "memory_bytes": peak_bytes().map(|peak| peak + BLOCKS * block_bytes),
+        "memory_bytes": peak_bytes().map(|peak| peak + BLOCKS * block_bytes + part_bytes),
         "probe": {"samples": probe.rows, "failed": summary["failed"], "status": summary["status"],
             "seconds": summary["seconds"], "samples_per_second": summary["samples_per_second"]},
         "seconds": if probe.rows > 0 { json!(rows.len() as f64 / per_second) } else { json!(0.0) },
@@ -82,7 +88,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     output::say(text.trim_end())?;
     let hours = rows.len() as f64 / per_second / 3600.0;
     if probe.rows > 0 {
-        eprintln!(
+        say!(
             "about {} for {} samples, at {} samples per second; nothing was written",
             duration(hours),
             rows.len(),
@@ -130,7 +136,7 @@ struct Probe {
     summary: Summary,
 }
 
-fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
+fn probe(job: Job) -> Result<Probe, CliError> {
     let (shape, rows) = (job.model.shape(), job.own());
     let open = job.model.architecture.opener();
     let common = job.z0.common(shape.latent);
@@ -176,7 +182,7 @@ fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
                 start,
             });
         }
-        timed(encoding, &job.model.params, blocks, anchored)
+        timed(encoding, &job.model.params, blocks, &job.method)
     };
     let first = measure(FIRST)?;
     if first.elapsed > ENOUGH || first.rows >= rows.len() || full <= FIRST {
@@ -185,11 +191,9 @@ fn probe(job: Job, anchored: bool) -> Result<Probe, CliError> {
     measure(full)
 }
 
-fn timed(mut encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, anchored: bool) -> Result<Probe, CliError> {
+fn timed(encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, method: &Method) -> Result<Probe, CliError> {
     let rows: usize = blocks.iter().map(|block| block.y.ncols()).sum();
-    // As in an encoding: with more lanes the first worker would take all.
-    encoding.lanes = encoding.lanes.min(rows.div_ceil(encoding.threads)).max(1);
-    let (mut blocks, mut summary, mut states) = (blocks.into_iter(), Summary::new(anchored), 0);
+    let (mut blocks, mut summary, mut states) = (blocks.into_iter(), Summary::new(method), 0);
     let start = Instant::now();
     let next = || Ok::<_, CliError>(blocks.next());
     let shared = encode_blocks(&encoding, params, next, |block, encoded| {

@@ -104,7 +104,7 @@ impl Job {
         }
         let uncertainty = uncertainty(&settings, decoder, (method.loss(), known.has_sigma(), noise.is_some()))?;
         let (trace, trace_at) = traces(&settings, &method)?;
-        let keep: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
+        let keep = kept(&settings)?;
         let job = Job {
             rows: rows::of(&settings, "encode.rows", samples)?,
             z0: method.z0(samples, shape.latent, Some(&mut model))?,
@@ -180,6 +180,26 @@ impl Job {
     }
 }
 
+/// What can be wrong with settings together, whatever the files are: an outcome of each kind.
+pub fn check(settings: &Settings, method: &Method) -> [Result<(), CliError>; 4] {
+    [
+        traces(settings, method).map(|_| ()),
+        share(settings).map(|_| ()),
+        kept(settings).map(|_| ()),
+        Asked::to_encode(settings).map(|_| ()),
+    ]
+}
+
+/// The datasets that are passed through, each once.
+fn kept(settings: &Settings) -> Result<Vec<String>, CliError> {
+    let names: Vec<String> = settings.get("encode.keep")?.unwrap_or_default();
+    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
+    match twice {
+        Some((_, name)) => Err(settings.error("encode.keep", format!("`keep` names {name} twice: leave out one"))),
+        None => Ok(names),
+    }
+}
+
 /// The share `I/N` that is asked for.
 fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
     let Some(text) = settings.get::<String>("encode.shard")? else {
@@ -215,7 +235,7 @@ fn starts_from(settings: &Settings, model: &Model, warm: bool) -> Result<Option<
 }
 
 /// Whether every step is written, and the times at which states are asked for: ascending, within the horizon.
-pub fn traces(settings: &Settings, method: &Method) -> Result<(bool, Vec<f64>), CliError> {
+fn traces(settings: &Settings, method: &Method) -> Result<(bool, Vec<f64>), CliError> {
     let trace = settings.get("encode.trace")?.unwrap_or(false);
     let times: Vec<f64> = settings.get("encode.trace_at")?.unwrap_or_default();
     let wrong = |text: String| Err(settings.error("encode.trace_at", text));

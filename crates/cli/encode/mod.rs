@@ -7,7 +7,7 @@ mod rows;
 mod work;
 
 pub use arguments::Arguments;
-pub use job::{scale, text_of, traces};
+pub use job::{check, scale, text_of};
 pub use work::block_rows;
 
 use crate::error::CliError;

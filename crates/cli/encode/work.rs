@@ -54,7 +54,7 @@ impl Job {
     }
 
     /// Rows of a part: as many as asked for or fewer, else what fills it; in whole chunks of the input, where these are not too large.
-    fn part_rows(&self, layout: &EncodedLayout) -> usize {
+    pub(super) fn part_rows(&self, layout: &EncodedLayout) -> usize {
         if let Some(rows) = self.shard_rows {
             return match self.input.chunk_rows() {
                 Some(chunk) if chunk <= rows => rows / chunk * chunk,
@@ -81,7 +81,7 @@ impl Job {
         (own, layout): (Range<usize>, &EncodedLayout),
         signals: &Signals,
     ) -> Result<Summary, CliError> {
-        let mut summary = Summary::new(self.method.anchors());
+        let mut summary = Summary::new(&self.method);
         for (part, rows) in parts.pieces(own.clone()) {
             recall(&parts.parts()[part], &rows, &mut summary)?;
         }

@@ -131,7 +131,7 @@ impl Job {
         samples.z0 = learned.as_ref().map_or(samples.z0, Mat::as_ref);
         // The training itself is done and must not be lost.
         let noise = Noise::estimate(&encoding, &done.params, samples).map_err(|error| {
-            eprintln!("no estimate of the decoder's errors for --noise: {error}");
+            say!("no estimate of the decoder's errors for --noise: {error}");
             error.to_string()
         })?;
         if noise.sigma.iter().any(|sigma| *sigma > 0.0) {

@@ -9,6 +9,7 @@ use ndarray::Array1;
 use serde_json::{Map, Value, json};
 
 use crate::encoded::{text, unicode};
+use crate::native::descriptor_of;
 
 /// Longest text that is taken, in bytes.
 const TEXT: usize = 4096;
@@ -152,7 +153,7 @@ fn read(attribute: &H5Attribute, name: String) -> Option<Attribute> {
     if count == 0 || count > VALUES || attribute.ndim() > 1 || name.contains('\0') {
         return None;
     }
-    let descriptor = attribute.dtype().ok()?.to_descriptor().ok()?;
+    let descriptor = descriptor_of(&attribute.dtype().ok()?).ok()?;
     macro_rules! texts {
         ($kind:ty) => {{
             let texts = attribute.read_raw::<$kind>().ok()?;

@@ -8,7 +8,7 @@ use ndarray::Array1;
 
 use crate::chunks::Rows;
 use crate::input::{dataset_of, refuse_foreign_storage};
-use crate::native::{Class, class_of};
+use crate::native::descriptor_of;
 use crate::output::Output;
 use crate::{Attributes, InputPath, IoError};
 
@@ -98,11 +98,8 @@ impl Coordinate {
         if dataset.shape() != [samples] {
             return Err(bad(format!("it has shape {:?}, not [{samples}]", dataset.shape())));
         }
-        let datatype = dataset.dtype();
-        if let Ok(Class::Other(what)) = datatype.as_ref().map(class_of) {
-            return Err(bad(format!("its values are {what}")));
-        }
-        let found = datatype.and_then(|datatype| datatype.to_descriptor());
+        let datatype = dataset.dtype().map_err(|error| error.to_string());
+        let found = datatype.and_then(|datatype| descriptor_of(&datatype));
         let kind = match found {
             Ok(TypeDescriptor::Integer(_)) => Kind::Signed,
             Ok(TypeDescriptor::Unsigned(_)) => Kind::Unsigned,
@@ -112,7 +109,7 @@ impl Coordinate {
             Ok(TypeDescriptor::VarLenAscii) => Kind::VarLenAscii,
             Ok(TypeDescriptor::VarLenUnicode) => Kind::VarLenUnicode,
             Ok(other) => return Err(bad(format!("its values are {other}"))),
-            Err(error) => return Err(bad(format!("its type cannot be read: {error}"))),
+            Err(what) => return Err(bad(format!("its values are {what}"))),
         };
         let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
         let mut rows = Rows::new(file, &place, dataset)?;
@@ -177,7 +174,7 @@ impl Coordinate {
     pub(crate) fn lay_out(&self, rows: &crate::encoded::Rows<'_>) -> hdf5::Result<()> {
         let builder = rows.file.new_dataset_builder();
         let builder = match self.kind {
-            Kind::Signed | Kind::Unsigned | Kind::Float => builder.empty_as(self.dataset.dtype()?.to_descriptor()?),
+            Kind::Signed | Kind::Unsigned | Kind::Float => builder.empty_as(descriptor_of(&self.dataset.dtype()?)?),
             _ => builder.empty::<VarLenUnicode>(),
         };
         let builder = builder.with_dcpl(|creation| rows.map_samples(creation, &self.name));

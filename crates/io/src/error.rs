@@ -60,12 +60,15 @@ pub enum IoError {
         source: io::Error,
     },
     /// The disk has no room for the output.
-    #[error("{}: needs up to {bytes} bytes: {source}; free some space or choose another disk", path.display())]
+    #[error("{}: needs up to {bytes} bytes{}: {source}; free some space or choose another disk", path.display(),
+        free.map_or(String::new(), |free| format!(", and {free} are free")))]
     NoSpace {
         /// The file asked for.
         path: PathBuf,
         /// Upper bound of its size.
         bytes: u64,
+        /// What the disk has, where that is known.
+        free: Option<u64>,
         /// What the operating system said.
         source: io::Error,
     },

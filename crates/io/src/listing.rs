@@ -5,7 +5,7 @@ use hdf5::types::{FixedAscii, TypeDescriptor, VarLenArray};
 use hdf5::{Container, Dataset, File, Group, IndexType, IterationOrder, LinkType, ObjectReference1, ReferencedObject};
 
 use crate::chunks::Rows;
-use crate::native::{Class, class_of};
+use crate::native;
 use crate::{InputPath, access, texts};
 
 /// Groups deeper than this are not searched.
@@ -62,10 +62,9 @@ fn visit(group: &Group, (prefix, depth): (&str, usize), wanted: &dyn Fn(&Dataset
 pub(crate) fn descriptor_of(values: &Container) -> Result<TypeDescriptor, String> {
     let words = |error: hdf5::Error| texts::lossy(error.to_string().as_bytes());
     let datatype = values.dtype().map_err(words)?;
-    match class_of(&datatype) {
-        Class::Integer | Class::Float => datatype.to_descriptor().map_err(words),
-        Class::Text => Err("texts".into()),
-        Class::Other(what) => Err(what.into()),
+    match native::descriptor_of(&datatype)? {
+        found @ (TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_)) => Ok(found),
+        _ => Err("texts".into()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, c_uint};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Once;
 
+use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, Datatype, File, H5Type, Location};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
 use hdf5_sys::h5d::{
@@ -17,8 +18,8 @@ use hdf5_sys::h5p::{H5P_CLS_DATASET_ACCESS, H5P_DEFAULT, H5Pclose, H5Pcreate, H5
 use hdf5_sys::h5pl::{H5PLremove, H5PLsize};
 use hdf5_sys::h5s::{H5S_class_t, H5S_seloper_t, H5Sclose, H5Screate, H5Screate_simple, H5Sselect_hyperslab};
 use hdf5_sys::h5t::{
-    H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_class, H5Tget_size, H5Tis_variable_str,
-    H5Treclaim, H5Tset_size, H5Tset_strpad,
+    H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_class, H5Tget_size, H5Tget_super,
+    H5Tis_variable_str, H5Treclaim, H5Tset_size, H5Tset_strpad,
 };
 
 unsafe extern "C" {
@@ -61,14 +62,15 @@ pub(crate) fn set_locking_variable(value: &str) {
     unsafe { std::env::set_var("HDF5_USE_FILE_LOCKING", value) };
 }
 
-/// What values are, as far as it can be said without reading more of the type's description: the wrapper's descriptor of an
-/// enumeration writes as many bytes as the file says to a place for eight.
+/// What values are, as far as it can be said without reading more of the type's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+enum Class {
     /// Integers.
     Integer,
     /// Floating-point numbers.
     Float,
+    /// Integers with names: an enumeration.
+    Named,
     /// Texts.
     Text,
     /// Anything else, in words.
@@ -76,14 +78,14 @@ pub(crate) enum Class {
 }
 
 /// The class of a type.
-pub(crate) fn class_of(datatype: &Datatype) -> Class {
+fn class_of(datatype: &Datatype) -> Class {
     // SAFETY: `datatype` is an open handle for the whole call.
     match hdf5::sync::sync(|| unsafe { H5Tget_class(datatype.id()) }) {
         H5T_class_t::H5T_INTEGER => Class::Integer,
         H5T_class_t::H5T_FLOAT => Class::Float,
         H5T_class_t::H5T_STRING => Class::Text,
         H5T_class_t::H5T_COMPOUND => Class::Other("compound values"),
-        H5T_class_t::H5T_ENUM => Class::Other("an enumeration or truth values"),
+        H5T_class_t::H5T_ENUM => Class::Named,
         H5T_class_t::H5T_REFERENCE => Class::Other("references"),
         H5T_class_t::H5T_OPAQUE => Class::Other("opaque bytes"),
         H5T_class_t::H5T_BITFIELD => Class::Other("bit fields"),
@@ -91,6 +93,29 @@ pub(crate) fn class_of(datatype: &Datatype) -> Class {
         H5T_class_t::H5T_VLEN => Class::Other("sequences of variable length"),
         H5T_class_t::H5T_ARRAY => Class::Other("arrays"),
         _ => Class::Other("values of a type that is not known"),
+    }
+}
+
+/// The type of numbers and texts, or in words what the values are instead. An enumeration (truth values, labels) is the
+/// integers that it names, which HDF5 converts it to.
+///
+/// The wrapper is not asked for its own description of an enumeration: it writes as many bytes as the file says to a place for
+/// eight.
+pub(crate) fn descriptor_of(datatype: &Datatype) -> Result<TypeDescriptor, String> {
+    let words = |error: hdf5::Error| String::from_utf8_lossy(error.to_string().as_bytes()).into_owned();
+    match class_of(datatype) {
+        Class::Integer | Class::Float | Class::Text => datatype.to_descriptor().map_err(words),
+        Class::Named => {
+            // SAFETY: `datatype` is an open handle for the whole call; the identifier of its base is new and handed to its
+            // wrapper alone, which refuses a negative one.
+            let base: Datatype =
+                hdf5::sync::sync(|| unsafe { hdf5::from_id(H5Tget_super(datatype.id())) }).map_err(words)?;
+            match class_of(&base) {
+                Class::Integer if base.size() == datatype.size() => base.to_descriptor().map_err(words),
+                _ => Err("an enumeration of what are no integers".into()),
+            }
+        }
+        Class::Other(what) => Err(what.into()),
     }
 }
 

@@ -18,6 +18,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::input::open_file;
 use crate::native::RawRows;
+use crate::space::free_bytes;
 use crate::{IoError, atomic, native};
 
 /// What HDF5 may add to the rows: chunk indices, alignment, notes.
@@ -129,6 +130,7 @@ impl Output {
         let no_space = |source| IoError::NoSpace {
             path: self.path.clone(),
             bytes,
+            free: free_bytes(&disk.temporary).ok(),
             source,
         };
         let file = OpenOptions::new().write(true).open(&disk.temporary).map_err(no_space)?;

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use self::lock::Lock;
 use self::part::{SHORT, list, missing};
-use crate::{EncodedFile, IoError, atomic, hash};
+use crate::{EncodedFile, IoError, atomic, free_bytes, hash};
 
 const MANIFEST: &str = "manifest.json";
 const SKELETON: &str = "skeleton.h5";
@@ -357,13 +357,15 @@ impl Parts {
         let no_space = |source| IoError::NoSpace {
             path: self.output.clone(),
             bytes,
+            free: free_bytes(&self.output).ok(),
             source,
         };
-        let free = rustix::fs::statvfs(&self.folder).map_err(|error| no_space(error.into()))?;
-        if free.f_bavail.saturating_mul(free.f_frsize) < bytes {
-            return Err(no_space(io::ErrorKind::StorageFull.into()));
+        let short = free_bytes(&self.output)? < bytes;
+        if short {
+            Err(no_space(io::ErrorKind::StorageFull.into()))
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Removes the folder: the manifest last, which says until then what the output is.

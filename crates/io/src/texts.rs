@@ -27,12 +27,36 @@ pub(crate) fn scalar(container: &Container) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The texts that an attribute of this name holds along one axis; none where there are more than 64, or it holds others.
+/// The texts that an attribute of this name holds; none where there are more than 64, or it holds others.
 pub(crate) fn list(location: &Location, name: &str) -> Vec<String> {
     let read = || {
         let attribute = location.attr(name).ok().filter(|attribute| attribute.size() <= MOST)?;
-        let texts = attribute.read_1d::<VarLenUnicode>().ok()?;
-        Some(texts.iter().map(|text| lossy(text.as_bytes())).collect())
+        // HDF5 converts between no two encodings, and its own calls write labels in ASCII.
+        let unicode = attribute.read_raw::<VarLenUnicode>();
+        let texts = unicode.map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect());
+        texts.ok().or_else(|| {
+            let ascii = attribute.read_raw::<VarLenAscii>().ok()?;
+            Some(ascii.iter().map(|text| lossy(text.as_bytes())).collect())
+        })
     };
     read().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_read_in_either_encoding() {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let file = hdf5::File::create(folder.path().join("labels.h5")).expect("there is room");
+        let ascii = ["", "wavelength"].map(|text| VarLenAscii::from_ascii(text).expect("it is ASCII"));
+        let unicode = ["", "λ"].map(|text| text.parse::<VarLenUnicode>().expect("no null is in it"));
+        let ascii = file.new_attr_builder().with_data(&ascii).create("ascii");
+        let unicode = file.new_attr_builder().with_data(&unicode).create("unicode");
+        ascii.and(unicode).expect("there is room");
+        assert_eq!(list(&file, "ascii"), ["", "wavelength"]);
+        assert_eq!(list(&file, "unicode"), ["", "λ"]);
+        assert!(list(&file, "none").is_empty());
+    }
 }

@@ -316,6 +316,12 @@ fn judge(
                 state.work[lane].rejected += 1;
                 state.h[lane] = h_next;
             }
+            Verdict::GiveUp(Status::Stagnated) if state.distance[lane].is_stale() => {
+                // The step of a Jacobian of elsewhere does not move it: that of its own may, or can tell how far it is.
+                method.stepper.expire(lane);
+                past.rejected_in_a_row += 1;
+                state.work[lane].rejected += 1;
+            }
             Verdict::GiveUp(status) => {
                 let cause = if !state.solved[lane] && !failed && failure.is_none() {
                     Status::SolveFailed
@@ -323,7 +329,10 @@ fn judge(
                     Status::DecoderFailed
                 };
                 let blamed = status == Status::NotFinite && (failed || !state.solved[lane]);
-                state.status[lane] = Some(if blamed { cause } else { status });
+                let settled = (status == Status::Stagnated)
+                    .then(|| state.settled(method, lane))
+                    .flatten();
+                state.status[lane] = Some(if blamed { cause } else { settled.unwrap_or(status) });
             }
         }
     }

@@ -152,19 +152,29 @@ impl State {
     /// Whether the lane's sample is done where it stands; that its steps are used up is for the loop to say, which first
     /// asks for the distance to the minimum.
     pub(crate) fn check(&self, method: &Method<'_>, lane: usize) -> Option<Status> {
-        let past = &self.history[lane];
-        let now = Progress {
+        let now = self.progress(method, lane);
+        let stopped = method.stop.iter().find_map(|rule| rule.check(&now));
+        let horizon = (self.t[lane] >= method.t_end).then_some(Status::HorizonReached);
+        stopped.or(horizon)
+    }
+
+    /// What a rule says of a lane whose steps no longer change z, where the distance to the minimum is that of its point.
+    pub(crate) fn settled(&self, method: &Method<'_>, lane: usize) -> Option<Status> {
+        let now = self.progress(method, lane);
+        let mut rules = method.stop.iter().filter(|_| self.distance[lane].fresh);
+        rules.find_map(|rule| rule.settled(&now))
+    }
+
+    fn progress(&self, method: &Method<'_>, lane: usize) -> Progress<'_> {
+        Progress {
             t: self.t[lane],
             t_end: method.t_end,
             grad_sq: self.now.grad_sq[lane],
             loss: self.now.loss[lane],
             gradient_unit: self.gradient_unit[lane],
             edm: self.distance[lane].edm,
-            past,
-        };
-        let stopped = method.stop.iter().find_map(|rule| rule.check(&now));
-        let horizon = (self.t[lane] >= method.t_end).then_some(Status::HorizonReached);
-        stopped.or(horizon)
+            past: &self.history[lane],
+        }
     }
 
     /// Where the next step of the live lanes starts.

@@ -23,6 +23,11 @@ impl Distance {
         exact: false,
         curvature: f64::NAN,
     };
+
+    /// Whether it is known, by an H of another point.
+    pub fn is_stale(&self) -> bool {
+        !self.fresh && !self.edm.is_nan()
+    }
 }
 
 /// Where a step starts: one entry per live lane.

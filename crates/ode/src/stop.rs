@@ -27,6 +27,12 @@ pub trait Terminator: Send + Sync {
     /// distance to the minimum is known. A rule that fires by a distance of which the Jacobian is not that of the point is
     /// asked once more with a fresh one.
     fn check(&self, now: &Progress<'_>) -> Option<Status>;
+
+    /// A status where no step changes z any more, so that the past says nothing of what is to come; asked where the
+    /// distance to the minimum is that of this point. By default there is none, and the lane has stagnated.
+    fn settled(&self, _now: &Progress<'_>) -> Option<Status> {
+        None
+    }
 }
 
 /// Converged when |grad| <= gtol, in the flow's own unit of gradients.
@@ -61,15 +67,28 @@ pub struct Edm {
     pub relative: bool,
 }
 
+/// The smallest part of the bound that edm may have to come under, for steps that shrink by a tenth or less each.
+const SMALLEST_SHARE: f64 = 0.01;
+
+impl Edm {
+    fn bound(&self, now: &Progress<'_>) -> f64 {
+        self.edm_tol * if self.relative { self.values * now.loss } else { 1.0 }
+    }
+}
+
 impl Terminator for Edm {
     fn check(&self, now: &Progress<'_>) -> Option<Status> {
-        let unit = if self.relative { self.values * now.loss } else { 1.0 };
         let rho = (now.edm / now.past.edm).sqrt();
-        let share = (1.0 - rho).max(0.1).powi(2);
-        let bound = self.edm_tol * unit;
+        let share = (1.0 - rho).max(0.0).powi(2).max(SMALLEST_SHARE);
+        let bound = self.bound(now);
         let small = self.values * now.past.edm <= bound && self.values * now.edm <= share * bound;
         let regular = now.past.ratio.iter().all(|ratio| (0.5..=2.0).contains(ratio));
         (self.edm_tol > 0.0 && small && regular).then_some(Status::Converged)
+    }
+
+    fn settled(&self, now: &Progress<'_>) -> Option<Status> {
+        let small = self.values * now.edm <= SMALLEST_SHARE * self.bound(now);
+        (self.edm_tol > 0.0 && small).then_some(Status::Converged)
     }
 }
 

@@ -6,7 +6,7 @@ use gfe_ode::control::{Decrease, Trust};
 use gfe_ode::explicit::{EULER, RungeKutta};
 use gfe_ode::implicit::LinearEuler;
 use gfe_ode::problems::{self, Problem};
-use gfe_ode::stop::{GradNorm, LossSlope, Terminator};
+use gfe_ode::stop::{Edm, GradNorm, LossSlope, Terminator};
 use gfe_ode::{Status, Tolerance};
 use support::{Setting, Starts, apart, run, until};
 
@@ -58,6 +58,40 @@ fn ptc_reaches_every_minimizer() {
             );
         }
     }
+}
+
+/// Where no step changes z any more, nothing is left to be gained by them: that is a minimum if the distance to it says so.
+#[test]
+fn a_start_that_no_step_can_move_has_converged_by_its_distance_alone() {
+    let edm = Edm {
+        edm_tol: 1e-6,
+        values: 1.0,
+        relative: false,
+    };
+    let mut seen = 0;
+    for (problem, _) in with_minimum() {
+        let end = |z0: &[f64], stop: &[&dyn Terminator]| {
+            let mut stepper = LinearEuler::new(None, z0.len(), 1);
+            let with = Setting {
+                stop,
+                ..until(f64::INFINITY)
+            };
+            let starts = [z0.to_vec()];
+            let kept = run(
+                &mut problem.flow(),
+                (&mut stepper, &Trust::default()),
+                &mut Starts(&starts, 0),
+                with,
+            );
+            (kept.done[0].status, kept.done[0].z.clone())
+        };
+        let (status, z) = end(&problem.z0, &[]);
+        if status == Status::Stagnated && end(&z, &[]).0 == Status::Stagnated {
+            assert_eq!(end(&z, &[&edm]).0, Status::Converged, "{}", problem.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 2, "some problems have a minimum that is not where a number is");
 }
 
 #[test]
