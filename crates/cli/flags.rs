@@ -52,7 +52,7 @@ pub struct MethodFlags {
     /// Factor of every input value. Default: 1/255 for unsigned bytes, else 1.
     #[arg(long)]
     scale: Option<f64>,
-    /// Samples integrated together per thread. Default: 64.
+    /// Samples integrated together per thread. Default: 128, fewer for decoders of many values.
     #[arg(long)]
     lanes: Option<u32>,
     /// Worker threads. Default: one per core.

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::z0::Z0;
-use gfe_encode::{Amd, Encoding, ErrorControl, Order, Precision, Ptc, Rate, Solver, Steps};
+use gfe_encode::{Amd, Encoding, ErrorControl, Order, Precision, Ptc, Rate, Solver, Steps, default_lanes};
 use gfe_model::{Decoder, LossKind};
 use gfe_ode::control::{Decrease, Grid, Trust};
 use gfe_ode::diffsol::Scheme;
@@ -60,7 +60,7 @@ impl Method {
             z0_by_default: settings.get::<String>("method.z0")?.is_none(),
             z0: settings.get("method.z0")?.unwrap_or_else(|| "zeros".to_owned()),
             z0_seed: settings.count("method.z0_seed", 0)?,
-            lanes: settings.count("method.lanes", 64)? as usize,
+            lanes: settings.count("method.lanes", default_lanes(decoder) as u64)? as usize,
             threads: settings.count("method.threads", cores.min(1 << 10))? as usize,
         })
     }

@@ -168,7 +168,7 @@ pub const KEYS: &[Key] = &[
         "Seed of the initial latents").of("method.z0", &["uniform"]),
     key("method.scale", Number(FACTOR), Depends("1/255 for unsigned bytes, else 1"),
         "Factor of every input value"),
-    key("method.lanes", Count(1, LANES), Is("64"),
+    key("method.lanes", Count(1, LANES), Depends("by the decoder's size, 16 to 128"),
         "Samples integrated together per thread; changes no result"),
     key("method.threads", Count(1, THREADS), Depends("one per core"),
         "Worker threads; changes no result"),

@@ -141,9 +141,9 @@ impl<'a> Engine<'a> {
         self.decoder.tangent().is_some() && self.decoder.second_order().is_some()
     }
 
-    /// The same to single precision, where the decoder offers it, or not; the exact Hessian is then refused.
-    pub(crate) fn with_reduced(self, reduced: bool) -> Self {
-        Engine { reduced, ..self }
+    /// From now on to single precision, where the decoder offers it, or not; the exact Hessian is then refused.
+    pub(crate) fn set_reduced(&mut self, reduced: bool) {
+        self.reduced = reduced;
     }
 
     /// The relative rounding error of decoded values.

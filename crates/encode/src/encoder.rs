@@ -19,6 +19,7 @@ use crate::{Precision, Rate, Solver};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss, Targets};
 use gfe_ode::{Curvature, Flow, FlowError, Method, Momentum, Status, StepRecord, Work, diffsol, integrate};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -30,6 +31,20 @@ use std::time::Duration;
 const BLOCKS_IN_FLIGHT: usize = 4;
 /// Between two looks at whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Lanes that fill a product; twice as many gain 5% at most.
+const MOST_LANES: usize = 128;
+/// Lanes below which products are too slow whatever the memory.
+const LEAST_LANES: usize = 16;
+/// Memory of a worker's batches.
+const LANE_BYTES: usize = 16 << 20;
+
+/// Lanes for a decoder: as many as fill its products, fewer where its values are so many that their memory counts.
+pub fn default_lanes(decoder: &dyn Decoder) -> usize {
+    // Two batches of y, w, x, dl/dx and the tape.
+    let values = 2 * (4 * decoder.shape().data + decoder.tape_len());
+    (LANE_BYTES / (8 * values).max(1)).clamp(LEAST_LANES, MOST_LANES)
+}
 
 /// How samples are encoded, whatever the weights.
 #[derive(Clone, Copy)]
@@ -112,7 +127,7 @@ pub struct TracePoint {
 }
 
 impl<'a> Encoding<'a> {
-    /// The flow of first order by `solver`, a worker with 64 lanes, everything else as `gfe encode` has it by default.
+    /// The flow of first order by `solver`, a worker with 128 lanes, everything else as `gfe encode` has it by default.
     pub fn new(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync), loss: &'a dyn Loss, solver: Solver) -> Self {
         Encoding {
             open,
@@ -124,7 +139,7 @@ impl<'a> Encoding<'a> {
             t_end: 1e4,
             gtol: 1e-9,
             max_steps: 1000,
-            lanes: 64,
+            lanes: MOST_LANES,
             threads: 1,
             trace: Trace::None,
             reconstruction: false,
@@ -476,8 +491,10 @@ fn work(
     };
     let rules = how.solver.stop(how.gtol, how.loss, shape.data);
     let stop: Vec<_> = rules.iter().map(|rule| &**rule).collect();
-    let mut desk = Desk::new(stream, how.trace, Measure::new(how, (params, version), stream), ledger);
-    let mut feed = Feed::new(stream);
+    let held = Cell::new(0);
+    let measure = Measure::new(how, (params, version), stream);
+    let mut desk = Desk::new((stream, &held), how.trace, measure, ledger);
+    let mut feed = Feed::new(stream, &held);
     let integrated = match how.solver.integrator(&*flow, lanes, how.t_end) {
         Integrator::ErrorControl(control) => {
             let how = control.integration(&stop, how);

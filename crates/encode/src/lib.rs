@@ -36,8 +36,8 @@ mod warm_start;
 pub use at_codes::{AtCode, at_codes};
 pub use data::Data;
 pub use encoder::{
-    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, encode, encode_blocks, encode_blocks_until,
-    encode_from,
+    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, default_lanes, encode, encode_blocks,
+    encode_blocks_until, encode_from,
 };
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};

@@ -36,8 +36,10 @@ struct Memory {
     tangent: bool,
     /// Whether it has second-order products, by which a saddle is told from a minimum.
     second_order: bool,
-    /// Whether codes may come from single precision.
+    /// Whether the decoder offers single precision.
     single: bool,
+    /// Whether that is enough for distances: they are then those by which single precision stops.
+    rough: bool,
 }
 
 /// What is measured at codes.
@@ -55,8 +57,9 @@ enum Wanted {
 const OFF: f64 = 0.05;
 
 impl Memory {
-    fn new(decoder: &dyn Decoder, lanes: usize) -> Self {
+    fn new(decoder: &dyn Decoder, lanes: usize, precision: Precision) -> Self {
         let dim = decoder.shape().latent;
+        let single = decoder.reduced().is_some();
         Memory {
             z: Mat::zeros(dim, lanes),
             f: Mat::zeros(dim, lanes),
@@ -70,7 +73,8 @@ impl Memory {
             lanes: (0..lanes).collect(),
             tangent: decoder.tangent().is_some(),
             second_order: decoder.second_order().is_some(),
-            single: decoder.reduced().is_some(),
+            single,
+            rough: single && precision != Precision::Double,
         }
     }
 }
@@ -89,7 +93,7 @@ impl<'a> Measure<'a> {
         let (how, lanes, (params, version)) = (&self.how, self.how.lanes.max(1), self.params);
         let (flow, memory) = self.ready.get_or_insert_with(|| {
             let decoder = (how.open)();
-            let memory = Memory::new(&*decoder, lanes);
+            let memory = Memory::new(&*decoder, lanes, how.precision());
             let flow = GradientFlow::new(decoder, params, (how.loss, self.data), how.anchor(), lanes);
             (flow.with_version(version), memory)
         });
@@ -348,6 +352,22 @@ impl Memory {
             z: at.z,
             f: self.f.as_ref().subcols(0, count),
         };
-        distances(flow, &from, &mut self.edm[..count], &mut self.work)
+        let (edm, work) = (&mut self.edm[..count], &mut self.work);
+        if self.rough {
+            flow.in_single(|flow| distances(flow, &from, edm, work))?;
+            // Where H is too near to singular for it, one by one: a code's distance has nothing to do with its neighbors.
+            for lane in (0..count).filter(|&lane| edm[lane].is_nan()).collect::<Vec<_>>() {
+                let alone = Start {
+                    lanes: &from.lanes[lane..=lane],
+                    t: &from.t[lane..=lane],
+                    h: &from.h[lane..=lane],
+                    z: from.z.subcols(lane, 1),
+                    f: from.f.subcols(lane, 1),
+                };
+                distances(flow, &alone, &mut edm[lane..=lane], work)?;
+            }
+            return Ok(());
+        }
+        distances(flow, &from, edm, work)
     }
 }

@@ -28,9 +28,8 @@ impl Origin {
         if decoder.tangent().is_none() || shape.context > 0 {
             return Ok(None);
         }
-        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent)
-            .with_version(version)
-            .with_reduced(reduced);
+        let mut engine = Engine::new(decoder, params, 2, 2 * shape.latent).with_version(version);
+        engine.set_reduced(reduced);
         let mut batch = engine.batch(2);
         for b in 0..2 {
             batch.z.col_as_slice_mut(b).copy_from_slice(z);

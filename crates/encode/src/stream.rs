@@ -9,6 +9,7 @@ use faer::Mat;
 use gfe_ode::adjoint::Step;
 use gfe_ode::{FlowError, Next, Queue, ResultSink, Retired, StepRecord};
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -69,6 +70,8 @@ struct State {
     blocks: VecDeque<Shared>,
     /// Samples still to hand out, by number.
     queue: VecDeque<usize>,
+    /// Samples handed out and not back yet.
+    flying: usize,
     read: usize,
     samples: usize,
     closed: bool,
@@ -89,6 +92,7 @@ impl<'a> Stream<'a> {
             state: Mutex::new(State {
                 blocks: VecDeque::new(),
                 queue: VecDeque::new(),
+                flying: 0,
                 read: 0,
                 samples: 0,
                 closed: false,
@@ -211,14 +215,19 @@ fn finish_empty(how: &Encoding<'_>, loaded: &Loaded) {
     measure::make_room(how, &loaded.block, &mut results.encoded);
 }
 
-/// The queue as one worker sees it.
+/// Samples that a worker takes though others have none: products of fewer are much slower.
+const FEW: usize = 32;
+
+/// The queue as one worker sees it. Where there are fewer samples than lanes, each worker takes its share.
 pub(crate) struct Feed<'a> {
     stream: &'a Stream<'a>,
+    held: &'a Cell<usize>,
 }
 
 impl<'a> Feed<'a> {
-    pub(crate) fn new(stream: &'a Stream<'a>) -> Self {
-        Feed { stream }
+    /// `held` counts the samples that the worker has; see [`Desk::new`].
+    pub(crate) fn new(stream: &'a Stream<'a>, held: &'a Cell<usize>) -> Self {
+        Feed { stream, held }
     }
 }
 
@@ -226,6 +235,10 @@ impl Queue for Feed<'_> {
     fn next(&mut self, z0: &mut [f64], idle: bool) -> Next {
         let mut state = locked(&self.stream.state);
         let sample = loop {
+            let share = (state.queue.len() + state.flying).div_ceil(self.stream.how.threads.max(1));
+            if self.held.get() >= share.max(FEW) && !state.queue.is_empty() {
+                return Next::NotYet;
+            }
             match state.queue.pop_front() {
                 Some(sample) => break sample,
                 None if state.closed => return Next::Finished,
@@ -236,7 +249,9 @@ impl Queue for Feed<'_> {
                 }
             }
         };
+        state.flying += 1;
         drop(state);
+        self.held.set(self.held.get() + 1);
         let loaded = self.stream.block_of(sample);
         let from = match &loaded.block.start {
             Some(start) => start.col_as_slice(sample - loaded.first),
@@ -255,20 +270,23 @@ pub(crate) struct Desk<'a> {
     trace: Trace<'a>,
     measure: Measure<'a>,
     outcome: Result<(), FlowError>,
+    held: &'a Cell<usize>,
     ledger: Option<&'a Ledger>,
     /// Accepted steps of the samples under way, where there is a ledger for them.
     steps: BTreeMap<usize, Vec<Step>>,
 }
 
 impl<'a> Desk<'a> {
+    /// `held` counts the samples that the worker has; see [`Feed::new`].
     pub(crate) fn new(
-        stream: &'a Stream<'a>,
+        (stream, held): (&'a Stream<'a>, &'a Cell<usize>),
         trace: Trace<'a>,
         measure: Measure<'a>,
         ledger: Option<&'a Ledger>,
     ) -> Self {
         Desk {
             stream,
+            held,
             trace,
             measure,
             outcome: Ok(()),
@@ -288,6 +306,8 @@ impl ResultSink for Desk<'_> {
         if let Some(ledger) = self.ledger {
             ledger.enter(result.sample, self.steps.remove(&result.sample).unwrap_or_default());
         }
+        locked(&self.stream.state).flying -= 1;
+        self.held.set(self.held.get() - 1);
         let loaded = self.stream.block_of(result.sample);
         let column = result.sample - loaded.first;
         let mut results = locked(&loaded.results);

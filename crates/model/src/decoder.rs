@@ -178,8 +178,8 @@ pub trait Tangent {
 
 /// The decoder to single precision, for those to whom that is enough and speed matters: relative errors of some 1e-6.
 ///
-/// The functions are those of [`Decoder`] and [`Tangent`] by the same names, with scratch memory of their own. Tapes are not
-/// to be mixed: one written here is read by the functions here.
+/// The functions are those of [`Decoder`] and [`Tangent`] by the same names, with scratch memory of their own. They read
+/// tapes written here or by [`Decoder::forward`]; one written here is read by nobody else.
 pub trait Reduced {
     /// x = D(z).
     fn forward(&self, at: At<'_>, x: ColsMut<'_>, tape: ColsMut<'_>) -> Result<(), DecodeError>;

@@ -25,6 +25,17 @@ fn latents(d: usize, lanes: usize) -> Mat<f64> {
 
 /// x, z_bar of the cotangent cos(i) and x_dot of three directions a lane, in single or in double precision.
 fn outputs(dense: &Dense, params: &[f64], version: u64, z: &Mat<f64>, single: bool) -> [Mat<f64>; 3] {
+    outputs_of(dense, params, version, z, [single, single])
+}
+
+/// The same with a choice for the forward pass and one for the products at it.
+fn outputs_of(
+    dense: &Dense,
+    params: &[f64],
+    version: u64,
+    z: &Mat<f64>,
+    [forward, single]: [bool; 2],
+) -> [Mat<f64>; 3] {
     let (shape, lanes) = (dense.shape(), z.ncols());
     let at = At {
         params,
@@ -39,8 +50,7 @@ fn outputs(dense: &Dense, params: &[f64], version: u64, z: &Mat<f64>, single: bo
         (z[(i, c / 3)] * (c % 3 + 1) as f64).cos()
     });
     let mut scratch = vec![f64::NAN; dense.scratch_len(3 * lanes)];
-    let reduced = dense.reduced().filter(|_| single);
-    match reduced {
+    match dense.reduced().filter(|_| forward) {
         Some(reduced) => reduced.forward(at, x.as_mut(), tape.as_mut()),
         None => dense.forward(at, x.as_mut(), tape.as_mut(), &mut scratch),
     }
@@ -49,6 +59,7 @@ fn outputs(dense: &Dense, params: &[f64], version: u64, z: &Mat<f64>, single: bo
         at,
         tape: tape.as_ref(),
     };
+    let reduced = dense.reduced().filter(|_| single);
     match reduced {
         Some(reduced) => reduced.vjp(taped, x_bar.as_ref(), z_bar.as_mut()),
         None => dense.vjp(taped, x_bar.as_ref(), z_bar.as_mut(), &mut scratch),
@@ -70,6 +81,12 @@ fn single_precision_is_off_by_its_rounding_alone() {
             let (dense, params) = dense(3, layers, activation);
             let z = latents(3, 4);
             let [single, double] = [true, false].map(|single| outputs(&dense, &params, 1, &z, single));
+            // Products in single precision read tapes of either.
+            let [_, z_bar, x_dot] = outputs_of(&dense, &params, 1, &z, [false, true]);
+            for (mixed, double) in [(z_bar, &double[1]), (x_dot, &double[2])] {
+                let error = (&mixed - double).norm_max() / double.norm_max();
+                assert!(error > 0.0 && error < 2e-6, "{activation:?} {layers:?} mixed: {error}");
+            }
             for (name, (single, double)) in ["x", "z_bar", "x_dot"].iter().zip(single.iter().zip(&double)) {
                 let error = (single - double).norm_max() / double.norm_max();
                 // Sums of 120 terms of random sign, three layers: some 30 roundings of 6e-8.

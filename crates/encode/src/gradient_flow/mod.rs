@@ -75,11 +75,17 @@ impl<'a> GradientFlow<'a> {
     }
 
     /// The same to single precision, where the decoder offers it, or not; the exact Hessian is then refused.
-    pub(crate) fn with_reduced(self, reduced: bool) -> Self {
-        GradientFlow {
-            engine: self.engine.with_reduced(reduced),
-            ..self
-        }
+    pub(crate) fn with_reduced(mut self, reduced: bool) -> Self {
+        self.engine.set_reduced(reduced);
+        self
+    }
+
+    /// Calls `with` to single precision, with what forward passes left in double.
+    pub(crate) fn in_single<R>(&mut self, with: impl FnOnce(&mut Self) -> R) -> R {
+        self.engine.set_reduced(true);
+        let result = with(self);
+        self.engine.set_reduced(false);
+        result
     }
 
     /// The same with the factor alpha(t).
