@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-compare bench-peers crash schema test fuzz supernovae
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-compare bench-peers bench-scaling crash schema test fuzz supernovae
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,11 @@ steady: setup ## Print what ptc costs on real and hard decoders, and where it st
 schema: ## Write the schema of run files anew, from the table of keys
 	@mkdir -p schemas
 	cargo run --quiet -- config schema > schemas/run.schema.json.new && mv schemas/run.schema.json.new schemas/run.schema.json
+
+bench-scaling: setup ## Measure how cost grows with threads, samples, values and latents: an hour
+	cargo build --release
+	@[ -e target/datasets/mnist-train.h5 ] || datasets/fetch.sh mnist
+	@$(VENV)/bin/python benches/scaling.py
 
 crash: setup ## Strike a run over 20,000 rows at every write, and kill it at 100 random moments: a quarter of an hour
 	GFE_SOAK=1 cargo test --test crash

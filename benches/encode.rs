@@ -5,13 +5,16 @@
 
 mod support;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use faer::Mat;
-use gfe_encode::{Amd, Encoding, ErrorControl, Ptc, Samples, Solver, encode};
+use gfe_encode::{Amd, Block, Encoding, ErrorControl, Precision, Ptc, Samples, Solver, encode, encode_blocks};
 use gfe_model::{Decoder, LossKind, Targets};
 use gfe_ode::diffsol::Scheme;
-use gfe_ode::{Curvature, Tolerance};
+use gfe_ode::{Curvature, FlowError, Tolerance};
 use support::{CpuTime, Reference, Units};
+
+/// Blocks of the 200 digits that are encoded as they are read.
+const BLOCKS: usize = 20;
 
 /// A method with its horizon and bound of the gradient norm, and how many digits it is given.
 struct Case {
@@ -80,7 +83,51 @@ fn bench(criterion: &mut Criterion<CpuTime>, units: &mut Units, from: &Reference
         });
         units.note(&format!("encode/{}", case.name), each);
     }
+    stream(&mut group, units, from, &open);
     group.finish();
+}
+
+/// What `gfe encode` does by default, in blocks from memory to nowhere: the rate that reading and writing files can only lower.
+fn stream(
+    group: &mut BenchmarkGroup<'_, CpuTime>,
+    units: &mut Units,
+    from: &Reference,
+    open: &(dyn Fn() -> Box<dyn Decoder> + Sync),
+) {
+    let mixed = Ptc {
+        precision: Precision::Mixed,
+        ..Ptc::default()
+    };
+    let how = Encoding {
+        common_z0: Some(&[0.0; 20]),
+        ..Encoding::new(open, LossKind::Bce.loss(), Solver::Ptc(mixed))
+    };
+    let count = from.digits.ncols();
+    group.throughput(Throughput::Elements((BLOCKS * count) as u64));
+    let mut spent = 0;
+    group.bench_function(BenchmarkId::from_parameter("stream"), |bencher| {
+        bencher.iter(|| {
+            spent = 0;
+            let mut rows = (0..BLOCKS).map(|block| block * count);
+            let next = || {
+                Ok::<_, FlowError>(rows.next().map(|row| Block {
+                    row,
+                    y: from.digits.clone(),
+                    w: None,
+                    context: None,
+                    z0: Mat::zeros(20, count),
+                    start: None,
+                }))
+            };
+            encode_blocks(&how, &from.params, next, |_, encoded| {
+                let units = encoded.records.iter().map(|record| record.work.units());
+                spent += units.sum::<u64>();
+                Ok(())
+            })
+            .expect("the decoder never breaks down");
+        });
+    });
+    units.note("encode/stream", Some(spent as f64 / (BLOCKS * count) as f64));
 }
 
 fn main() {

@@ -53,12 +53,14 @@ def in_words(machine):
     )
 
 
-if __name__ == "__main__":
-    print(in_words(describe()))
-
-
 def run(command):
     """What a command prints, and its CPU seconds, user and system; ends the program with what it says where it fails."""
+    told, spent, _ = measured(command)
+    return told, spent
+
+
+def measured(command):
+    """The same, and the peak memory in MiB of the command or of one that it ran."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdout=out, stderr=errors)
         _, status, usage = os.wait4(child.pid, 0)
@@ -67,4 +69,8 @@ def run(command):
         errors.seek(0)
         if child.returncode:
             sys.exit(f"{' '.join(map(str, command))}\n{errors.read().decode()}")
-        return out.read().decode(), usage.ru_utime + usage.ru_stime
+        return out.read().decode(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    print(in_words(describe()))

@@ -2,8 +2,8 @@
 
 Every training is `gfe train RUN_FILE` with other settings, one thread each, and is kept: an interrupted experiment goes on where
 it stopped. The learning rate of each method is the one of three with the lowest validation loss, and so is its regime, a constant
-rate or one that falls along a cosine with weights that decay: the same choices for all. With other data or another number of them
-the regime is the one that was best on 1,008 digits. Losses are those of test samples that neither training nor these choices have
+rate or one that falls along a cosine with weights that decay: the same choices for all. With another number of digits the regime
+is the one that was best on 1,008, with other data the rate is too. Losses are those of test samples that neither training nor these choices have
 seen. CPU seconds are those of the whole training command.
 """
 
@@ -24,6 +24,7 @@ import h5py
 HERE = Path(__file__).resolve().parent
 RATES = ["1e-3", "3e-3", "1e-2"]
 REGIMES = {"constant": (), "cosine, decay 2": ("train.schedule=cosine", "optimizer=adamw", "weight_decay=2")}
+CHOICES = [(rate, regime) for regime in REGIMES for rate in RATES]
 # The exit code of a training that diverges: such a choice of rate and regime is none.
 DIVERGED = 1
 BASELINES = ["pca", "pca/1e4", "logistic-pca", "autoencoder", "auto-decoder"]
@@ -140,10 +141,10 @@ class Runner:
             arguments += ["--score", "bce"] + (["--t-end", variant] if variant else [])
         return self.cached(model.with_name(f"{model.stem}.{tag}{variant}.json"), arguments, model)
 
-    def best(self, run_file, data, n, seeds, sets=(), regimes=tuple(REGIMES)):
-        """Trainings of the first seed with every rate and regime, and those of the other seeds with the best of these."""
-        plain = run_file.startswith("pca")
-        choices = [("-", "constant")] if plain else [(rate, regime) for regime in regimes for rate in RATES]
+    def best(self, run_file, data, n, seeds, sets=(), choices=CHOICES):
+        """Trainings of the first seed with every choice of rate and regime, and those of the other seeds with the best of these."""
+        if run_file.startswith("pca"):
+            choices = [("-", "constant")]
         train = lambda choice, seed: self.pool.submit(self.train, run_file, data, n, choice[0], seed, sets, choice[1])
         jobs = {choice: train(choice, seeds[0]) for choice in choices}
 
@@ -205,32 +206,34 @@ def sets_for(n, run_file):
 
 
 def settled(runner, methods):
-    """The regime of each method that is best on 1,008 digits."""
+    """The rate and the regime of each method that are best on 1,008 digits."""
     asked = {method: runner.best(method, MNIST, 1008, [1], sets_for(1008, method)) for method in methods}
-    return {method: [result()["regime"]] for method, result in asked.items()}
+    found = {method: result() for method, result in asked.items()}
+    return {method: (best["rate"], best["regime"]) for method, best in found.items()}
 
 
 def efficiency(runner, sizes=(100, 300, 1008, 4000), seeds=5):
     """Every method until its validation loss stops improving."""
     methods, rows = ["steady", *BASELINES], []
-    regimes = settled(runner, methods)
+    best = settled(runner, methods)
+    rates = {method: [(rate, best[method][1]) for rate in RATES] for method in methods}
     for n in sizes:
         own = lambda method: range(1, 1 + (seeds if n == 1008 and method == "steady" else 1))
-        ask = lambda method, regimes: runner.best(method, MNIST, n, list(own(method)), sets_for(n, method), regimes)
-        asked = [ask(method, REGIMES if n == 1008 else regimes[method]) for method in methods]
+        ask = lambda method, choices: runner.best(method, MNIST, n, list(own(method)), sets_for(n, method), choices)
+        asked = [ask(method, CHOICES if n == 1008 else rates[method]) for method in methods]
         if n == 1008:
-            asked.append(ask("autoencoder/own", regimes["autoencoder"]))
+            asked.append(ask("autoencoder/own", rates["autoencoder"]))
         rows += [result() for result in asked]
     return rows
 
 
 def compared(runner, methods, passes, data=MNIST, n=1008):
     """Methods over the same passes, and every baseline until it stops improving; one seed. Over a few passes the methods have
-    constant rates only: a training by amd takes minutes a pass."""
+    constant rates only: a training by amd takes minutes a pass. Other data take rate and regime that are best on 1,008 digits."""
     sets = {method: (f"epochs={passes}",) for method in methods} | {method: sets_for(n, method) for method in BASELINES}
-    regimes = {} if data is MNIST else settled(runner, sets)
-    regimes |= {method: ["constant"] for method in methods if passes < 16}
-    asked = [runner.best(method, data, n, [1], own, regimes.get(method, REGIMES)) for method, own in sets.items()]
+    choices = {} if data is MNIST else {method: [best] for method, best in settled(runner, sets).items()}
+    choices |= {method: [(rate, "constant") for rate in RATES] for method in methods if passes < 16}
+    asked = [runner.best(method, data, n, [1], own, choices.get(method, CHOICES)) for method, own in sets.items()]
     return [result() for result in asked]
 
 

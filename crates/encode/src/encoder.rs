@@ -37,7 +37,7 @@ const MOST_LANES: usize = 128;
 /// Lanes below which products are too slow whatever the memory.
 const LEAST_LANES: usize = 16;
 /// Memory of a worker's batches.
-const LANE_BYTES: usize = 16 << 20;
+const LANE_BYTES: usize = 64 << 20;
 
 /// Lanes for a decoder: as many as fill its products, fewer where its values are so many that their memory counts.
 pub fn default_lanes(decoder: &dyn Decoder) -> usize {

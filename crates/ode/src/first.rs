@@ -52,9 +52,9 @@ pub(crate) fn first_steps(
     let power = 1.0 / f64::from(method.stepper.order() + 1);
     for lane in first..last {
         let z = state.now.z.col_as_slice(lane);
-        let (f, end) = (state.now.f.col_as_slice(lane), state.trial.f.col_as_slice(lane));
-        let bend: Vec<f64> = f.iter().zip(end).map(|(f, end)| end - f).collect();
-        let (d1, d2) = (norm(tolerance, f, z), norm(tolerance, &bend, z) / state.h[lane]);
+        let (f, bend) = (state.now.f.col_as_slice(lane), state.trial.f.col_as_slice_mut(lane));
+        bend.iter_mut().zip(f).for_each(|(bend, f)| *bend -= f);
+        let (d1, d2) = (norm(tolerance, f, z), norm(tolerance, bend, z) / state.h[lane]);
         let h1 = match d1.max(d2) {
             largest if !largest.is_finite() => state.h[lane],
             largest if largest <= 1e-15 => (1e-3 * state.h[lane]).max(1e-6),

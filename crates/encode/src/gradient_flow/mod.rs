@@ -75,7 +75,7 @@ impl<'a> GradientFlow<'a> {
     }
 
     /// The same to single precision, where the decoder offers it, or not; the exact Hessian is then refused.
-    pub(crate) fn with_reduced(mut self, reduced: bool) -> Self {
+    pub fn with_reduced(mut self, reduced: bool) -> Self {
         self.engine.set_reduced(reduced);
         self
     }

@@ -1,0 +1,193 @@
+"""How cost grows: with threads, with the number of samples, with the size of data and latent: scaling.py [PART ...] [--repeats N].
+
+`threads`: CPU seconds on two threads over those on one, beside the same ratio of plain products of the decoder's shapes.
+`rows`: CPU and peak memory of 1,000, 10,000 and 100,000 digits, file to file, beside the rate of encoding from memory.
+`sizes`: CPU per sample of decoders of random weights with other numbers of values and of latents.
+CPU seconds are user and system, of the whole command and all its threads; every part takes turns and gives medians.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ[f"{library}_NUM_THREADS"] = "1"
+
+import h5py
+import numpy as np
+
+import machine
+
+GFE = Path("target/release/gfe")
+MODEL = Path("tests/data/mnist_decoder.safetensors")
+DIGITS = Path("target/bench/digits.h5")
+LAYERS = [150, 300, 600]
+UNIT = 2 * sum(a * b for a, b in zip([20, *LAYERS], [*LAYERS, 784]))
+
+
+def digits():
+    """100,000 digits: those of MNIST's training and test sets, and the first of the former once more."""
+    if not DIGITS.exists():
+        parts = []
+        for part in ("train", "test", "train"):
+            with h5py.File(f"target/datasets/mnist-{part}.h5") as file:
+                parts.append(file["images"][:])
+        images = np.concatenate(parts)[:100_000]
+        DIGITS.parent.mkdir(parents=True, exist_ok=True)
+        new = DIGITS.with_suffix(".new")
+        with h5py.File(new, "w") as file:
+            file.create_dataset("images", data=images, chunks=(256, *images.shape[1:]), compression="gzip", shuffle=True)
+        new.replace(DIGITS)
+    return f"{DIGITS}:/images"
+
+
+def encode(data, model, *flags):
+    """CPU and wall-clock seconds of an encoding, its peak memory, and what it says."""
+    with tempfile.TemporaryDirectory(dir=DIGITS.parent) as folder:
+        command = [GFE, "encode", data, "-m", model, "-o", f"{folder}/codes.h5", "--json", *flags]
+        begin = time.perf_counter()
+        told, spent, peak = machine.measured(command)
+        return {"cpu": spent, "wall": time.perf_counter() - begin, "peak": peak, **json.loads(told)}
+
+
+def plain(calls):
+    """CPU seconds of plain products: one forward pass of 128 columns, so many times."""
+    random = np.random.default_rng(1)
+    shapes = zip([*LAYERS, 784], [20, *LAYERS])
+    pairs = [(random.standard_normal((m, k), np.float32), random.standard_normal((k, 128), np.float32)) for m, k in shapes]
+    into = [np.empty((w.shape[0], 128), np.float32) for w, _ in pairs]
+    begin = time.process_time()
+    for _ in range(calls):
+        for (w, h), to in zip(pairs, into):
+            np.matmul(w, h, out=to)
+    return time.process_time() - begin
+
+
+def span(values, digits=2):
+    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+
+
+def threads(repeats):
+    data, calls = digits(), 4000
+    runs = {1: [], 2: []}
+    products = {1: [], 2: []}
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(plain, [10, 10]))
+        for repeat in range(repeats):
+            for count in (1, 2) if repeat % 2 == 0 else (2, 1):
+                runs[count].append(encode(data, MODEL, "--rows", "0..4000", "--threads", str(count)))
+                products[count].append(statistics.mean(pool.map(plain, [calls] * count)))
+    over = lambda what: [two / one for one, two in zip(what[1], what[2])]
+    cpu = over({count: [run["cpu"] for run in own] for count, own in runs.items()})
+    wall = [one["wall"] / two["wall"] for one, two in zip(runs[1], runs[2])]
+    busy = [run["cpu"] / (2 * run["wall"]) for run in runs[2]]
+    shares = [mine / theirs for mine, theirs in zip(cpu, over(products))]
+    yield "| | median [least, most] |"
+    yield "| --- | --- |"
+    yield f"| CPU of 4,000 digits on two threads over that on one | {span(cpu, 3)} |"
+    yield f"| the same of plain products, two processes over one | {span(over(products), 3)} |"
+    yield f"| the first over the second | {span(shares, 3)} |"
+    yield f"| wall clock on one thread over that on two | {span(wall)} |"
+    yield f"| CPU over twice the wall clock, two threads | {span(busy)} |"
+
+
+def rows(repeats):
+    data, counts = digits(), (1000, 10_000, 100_000)
+    runs = {count: [] for count in counts}
+    rates = []
+    for _ in range(repeats):
+        for count in counts:
+            runs[count].append(encode(data, MODEL, "--rows", f"0..{count}"))
+        subprocess.run(["cargo", "bench", "--quiet", "--bench", "encode", "--", "encode/stream"], check=True, stdout=subprocess.DEVNULL)
+        estimate = json.loads(Path("target/criterion/encode/stream/new/estimates.json").read_text())["median"]["point_estimate"]
+        units = json.loads(Path("target/criterion/units.json").read_text())["encode/stream"]
+        rates.append(1e-3 * estimate / (4000 * units))
+    yield "| digits | CPU ms a digit | units a digit | µs of CPU a unit | the same over that from memory | peak MiB |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for count, own in runs.items():
+        each = [1e3 * run["cpu"] / count for run in own]
+        units = own[0]["units_per_sample"]
+        unit = [1e3 * value / units for value in each]
+        shares = [mine / pure for mine, pure in zip(unit, rates)]
+        yield f"| {count:,} | {span(each, 3)} | {units:.1f} | {span(unit)} | {span(shares, 3)} | {max(run['peak'] for run in own):.0f} |"
+    yield f"| from memory | | | {span(rates)} | 1 | |"
+
+
+def write_model(path, sizes):
+    """A decoder of random weights, as a model file."""
+    random, tensors = np.random.default_rng(1), {}
+    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
+        tensors[f"decoder.{2 * i}.weight"] = random.standard_normal((outputs, inputs)).astype("<f4") / np.float32(inputs**0.5)
+        tensors[f"decoder.{2 * i}.bias"] = np.zeros(outputs, "<f4")
+    about = {"decoder": "dense", "latent": sizes[0], "layers": sizes[1:], "activation": "elu", "output": "values"}
+    head, at = {"__metadata__": {"gfe.decoder": json.dumps(about)}}, 0
+    for name, tensor in tensors.items():
+        head[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": [at, at + tensor.nbytes]}
+        at += tensor.nbytes
+    text = json.dumps(head).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(tensor.tobytes() for tensor in tensors.values()))
+    return tensors
+
+
+def problem(folder, latent, values, samples=1024):
+    """A decoder, and data that it made from random codes, with noise."""
+    model, data = folder / f"{latent}-{values}.safetensors", folder / f"{latent}-{values}.h5"
+    tensors = list(write_model(model, [latent, *LAYERS, values]).values())
+    random = np.random.default_rng(2)
+    h = random.standard_normal((samples, latent)).astype("f4")
+    for i in range(0, len(tensors), 2):
+        h = h @ tensors[i].T
+        h = np.where(h > 0, h, np.expm1(h)) if i + 2 < len(tensors) else h
+    with h5py.File(data, "w") as file:
+        file["y"] = h + 0.1 * random.standard_normal(h.shape).astype("f4")
+    return data, model
+
+
+def sizes(repeats):
+    first = (20, 784)
+    cases = [*((20, values) for values in (196, 784, 3136, 12544)), *((latent, 784) for latent in (5, 10, 40, 80))]
+    DIGITS.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=DIGITS.parent) as folder:
+        made = {case: problem(Path(folder), *case) for case in cases}
+        runs = {case: [] for case in cases}
+        for _ in range(repeats):
+            for case, (data, model) in made.items():
+                runs[case].append(encode(f"{data}:/y", model, "--threads", "1"))
+    yield "| latents | values | weights | CPU ms a sample | over that of 20 and 784 | units a sample | µs of CPU a unit |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for case, own in runs.items():
+        latent, values = case
+        weights = sum((a + 1) * b for a, b in zip([latent, *LAYERS], [*LAYERS, values]))
+        each = [1e3 * run["cpu"] / run["samples"] for run in own]
+        over = [mine["cpu"] / other["cpu"] for mine, other in zip(own, runs[first])]
+        units = own[0]["units_per_sample"]
+        unit = [1e3 * value / units for value in each]
+        yield f"| {latent} | {values} | {weights:,} | {span(each)} | {span(over)} | {units:.0f} | {span(unit)} |"
+
+
+PARTS = {"threads": threads, "rows": rows, "sizes": sizes}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--repeats", type=int, default=5)
+    how = parser.parse_args()
+    for name in how.parts or PARTS:
+        if name not in PARTS:
+            parser.error(f"{name} is none of {', '.join(PARTS)}")
+        before = machine.describe()
+        lines = "\n".join(PARTS[name](how.repeats))
+        print(f"{name}: {how.repeats} turns. {machine.in_words(before)}.\n\n{lines}\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
