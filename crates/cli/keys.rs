@@ -54,6 +54,8 @@ pub enum Kind {
     Text,
     /// Rows as `A..B`.
     Rows,
+    /// One of equal parts, as `I/N`.
+    Part,
     /// A list of texts.
     Texts,
     /// A list of numbers.
@@ -122,13 +124,23 @@ pub fn number_of(value: &Value) -> Option<f64> {
 
 /// Rows `A..B`, as far as a text alone tells.
 fn rows_of(text: &str) -> Option<(u64, u64)> {
+    pair_of(text, "..").filter(|(first, end)| first <= end)
+}
+
+/// The part `I/N`, counted from 1; N is a million at most.
+pub fn part_of(text: &str) -> Option<(u64, u64)> {
+    pair_of(text, "/").filter(|&(i, n)| 1 <= i && i <= n && n <= 1_000_000)
+}
+
+/// Two whole numbers with `sign` between them.
+fn pair_of(text: &str, sign: &str) -> Option<(u64, u64)> {
     let digits = |text: &str| {
         text.bytes()
             .all(|byte| byte.is_ascii_digit())
             .then(|| text.parse().ok())?
     };
-    let (first, end) = text.split_once("..")?;
-    Some((digits(first)?, digits(end)?))
+    let (first, second) = text.split_once(sign)?;
+    Some((digits(first)?, digits(second)?))
 }
 
 impl Kind {
@@ -162,11 +174,12 @@ impl Kind {
             Kind::Flag => (value.is_bool(), "true or false".to_owned()),
             Kind::Text => (value.is_str(), "a text".to_owned()),
             Kind::Rows => (
-                value
-                    .as_str()
-                    .and_then(rows_of)
-                    .is_some_and(|(first, end)| first <= end),
+                value.as_str().and_then(rows_of).is_some(),
                 "rows A..B with A <= B, B excluded, as in \"0..100\"".to_owned(),
+            ),
+            Kind::Part => (
+                value.as_str().and_then(part_of).is_some(),
+                "I/N with 1 <= I <= N, as in \"3/8\"".to_owned(),
             ),
             Kind::Texts => (list(&|value| value.is_str()), "a list of texts".to_owned()),
             Kind::Numbers(range) => (

@@ -78,6 +78,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Text => json!({"type": "string"}),
         Kind::Rows => json!({"type": "string", "pattern": "^[0-9]+\\.\\.[0-9]+$"}),
+        Kind::Part => json!({"type": "string", "pattern": "^[0-9]+/[0-9]+$"}),
         Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Kind::Numbers(range) => json!({"type": "array", "items": number(range)}),
         Kind::Counts => json!({"type": "array", "items": {"type": "integer", "minimum": 1}}),

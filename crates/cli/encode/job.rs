@@ -3,6 +3,7 @@
 use super::arguments::Arguments;
 use crate::error::CliError;
 use crate::input::Input;
+use crate::keys::part_of;
 use crate::known::{Asked, Known};
 use crate::logs::say;
 use crate::method::Method;
@@ -181,10 +182,9 @@ impl Job {
 }
 
 /// What can be wrong with settings together, whatever the files are: an outcome of each kind.
-pub fn check(settings: &Settings, method: &Method) -> [Result<(), CliError>; 4] {
+pub fn check(settings: &Settings, method: &Method) -> [Result<(), CliError>; 3] {
     [
         traces(settings, method).map(|_| ()),
-        share(settings).map(|_| ()),
         kept(settings).map(|_| ()),
         Asked::to_encode(settings).map(|_| ()),
     ]
@@ -202,19 +202,9 @@ fn kept(settings: &Settings) -> Result<Vec<String>, CliError> {
 
 /// The share `I/N` that is asked for.
 fn share(settings: &Settings) -> Result<Option<(usize, usize)>, CliError> {
-    let Some(text) = settings.get::<String>("encode.shard")? else {
-        return Ok(None);
-    };
-    let parsed = text
-        .split_once('/')
-        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    match parsed {
-        Some((i, n)) if 1 <= i && i <= n && n <= 1_000_000 => Ok(Some((i, n))),
-        _ => Err(settings.error(
-            "encode.shard",
-            format!("`shard` is {text}: say I/N with 1 <= I <= N, as in 3/8"),
-        )),
-    }
+    let text: Option<String> = settings.get("encode.shard")?;
+    let part = text.as_deref().and_then(part_of);
+    Ok(part.map(|(i, n)| (i as usize, n as usize)))
 }
 
 /// The codes to start at, where a file of them was named.

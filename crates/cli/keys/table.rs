@@ -2,7 +2,7 @@
 
 use super::{Bound, Default, Key, Kind, Range};
 use Default::{Depends, Is};
-use Kind::{Choice, Count, Counts, Flag, Number, Numbers, Rows, Share, Text, TextOrNumber, TextOrTable, Texts};
+use Kind::{Choice, Count, Counts, Flag, Number, Numbers, Part, Rows, Share, Text, TextOrNumber, TextOrTable, Texts};
 
 const fn key(name: &'static str, kind: Kind, default: Default, about: &'static str) -> Key {
     Key {
@@ -211,7 +211,7 @@ pub const KEYS: &[Key] = &[
         "Output of gfe encode at whose codes samples start").of_solver(&["ptc"]),
     key("encode.fail_above", Number(FRACTION), Is("0.05"),
         "Fraction of failed rows above which the exit code is 1"),
-    key("encode.shard", Text, NONE,
+    key("encode.shard", Part, NONE,
         "Share I/N of the rows that is encoded alone, I from 1"),
     key("encode.shard_rows", Count(1, 1 << 40), Depends("what fills some MiB, or a minute"),
         "Rows that are committed together"),
