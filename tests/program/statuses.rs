@@ -81,6 +81,16 @@ fn every_status_comes_with_its_sentence() {
 }
 
 #[test]
+fn rows_that_are_called_converged_far_from_a_minimum_are_told() {
+    let gaussian = "--loss gaussian --sigma 0.5 --t-end 50";
+    let far = "2 rows called converged lie more than an error bar from a minimum";
+    let (_, said) = run(DIGITS, MODEL, &format!("{gaussian} --solver amd"));
+    assert!(said.contains(far), "{said}");
+    let (_, said) = run(DIGITS, MODEL, gaussian);
+    assert!(!said.contains("error bar"), "{said}");
+}
+
+#[test]
 fn forced_steps_are_counted_and_told() {
     let (_, said) = run(
         DIGITS,
