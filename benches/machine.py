@@ -60,7 +60,9 @@ def run(command):
 
 
 def measured(command):
-    """The same, and the peak memory in MiB of the command or of one that it ran."""
+    """The same, and the peak memory in MiB of the command or of one that it ran.
+
+    It is not less than that of this program: a process that is forked counts the memory of the one that forked it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdout=out, stderr=errors)
         _, status, usage = os.wait4(child.pid, 0)

@@ -3,7 +3,7 @@
 use crate::encode;
 use crate::error::CliError;
 use crate::finding::Finding;
-use crate::logs::say;
+use crate::logs::{self, say};
 use crate::method::Method;
 use crate::model::dense;
 use crate::settings::{SECTIONS, Settings};
@@ -76,7 +76,7 @@ fn check(arguments: &CheckArguments) -> Result<ExitCode, CliError> {
     } else if findings.is_empty() {
         say!("{}: nothing is wrong", path.display());
     } else {
-        findings.iter().for_each(|finding| say!("{finding}"));
+        findings.iter().for_each(|finding| logs::fault(&finding.to_string()));
         say!("{}: errors: {}", path.display(), findings.len());
     }
     Ok(ExitCode::from(if findings.is_empty() { 0 } else { 78 }))

@@ -123,6 +123,15 @@ pub fn tell(text: &str) {
     }
 }
 
+/// Says what is wrong to people, or to their program as an event of level error.
+pub fn fault(text: &str) {
+    if in_json() {
+        tracing::error!("{text}");
+    } else {
+        eprintln!("{text}");
+    }
+}
+
 /// [`tell`] with a format.
 macro_rules! say {
     ($($text:tt)*) => {

@@ -26,7 +26,7 @@ pub struct Summary {
     forced: u64,
     /// Whether the solver minimizes something else than the loss alone, which may then rise.
     anchored: bool,
-    /// Whether the loss is a log likelihood, so that edm counts in error bars.
+    /// Whether the loss says how large the errors of values are, so that edm counts in error bars.
     likelihood: bool,
     /// Rows called converged from which the next step would be longer than an error bar.
     far: usize,
@@ -216,8 +216,8 @@ impl Summary {
         }
         if self.far > 0 {
             say!(
-                "{} rows called converged lie more than an error bar from a minimum (edm > {FAR}): a rule of the loss's slope ended them, \
-                 encode them with ptc",
+                "{} rows called converged lie more than an error bar from a minimum (edm > {FAR}): the rule that ended them asks for less, \
+                 take ptc with a lower edm_tol or gtol",
                 self.far
             );
         }

@@ -3,6 +3,7 @@
 Writes `cases.json` there: for each file the commands that meet it, the exit code of each and words that its sentence has to
 hold. In the arguments {f} is the file, {o} an output, {m} the model."""
 
+import ctypes
 import gzip
 import json
 import os
@@ -196,6 +197,19 @@ def shapes():
     case("shapes.h5", 0, command=INSPECT)
 
 
+def wide_enumeration():
+    """Names for three integers of 4096 bytes each."""
+    library = next(line.split()[-1] for line in open("/proc/self/maps") if "/libhdf5-" in line or "/libhdf5.so" in line)
+    insert = ctypes.CDLL(library).H5Tenum_insert
+    insert.argtypes = [ctypes.c_int64, ctypes.c_char_p, ctypes.c_void_p]
+    base = h5py.h5t.STD_I64LE.copy()
+    base.set_precision(8 * 4096)
+    made = h5py.h5t.enum_create(base)
+    for i in range(3):
+        assert insert(made.id, b"m%d" % i, ctypes.create_string_buffer(bytes([65 + i]) * 4096, 4096)) >= 0
+    return made
+
+
 def types():
     """Types that are no numbers, and those that are."""
     with h5("types.h5") as f:
@@ -220,12 +234,15 @@ def types():
         wide.set_precision(512)
         space = h5py.h5s.create_simple(shape)
         h5py.h5d.create(f.id, b"wide-integer", wide, space)
+        h5py.h5d.create(f.id, b"wide-enum", wide_enumeration(), space)
         names = list(f)
-    refused = [name for name in names if not name.startswith("fine") and name != "long-double"]
+    # Enumerations count as the integers that they name.
+    integers = ["bool", "enum"]
+    refused = [name for name in names if not name.startswith("fine") and name not in ["long-double", *integers]]
     for name in refused:
         case("types.h5", 65, "integers or floats are needed", dataset=f":/{name}")
     for name in names:
-        if name.startswith("fine"):
+        if name.startswith("fine") or name in integers:
             case("types.h5", 0, dataset=f":/{name}")
     case("types.h5", 0, command=INSPECT)
 
@@ -238,6 +255,19 @@ def attributes():
         lists = h5py.h5t.vlen_create(h5py.h5t.STD_REF_OBJ)
         h5py.h5a.create(f["images"].id, b"DIMENSION_LIST", lists, space)
     case("scales.h5", 0)
+    for name in ["DIMENSION_LIST", "DIMENSION_LABELS", "CLASS", "units", "_FillValue"]:
+        file = f"enum-{name.lower()}.h5"
+        with h5(file) as f:
+            f["images"] = images()
+            f["axis"] = np.arange(28.0)
+            one = h5py.h5s.create(h5py.h5s.SCALAR) if name in ("CLASS", "units") else h5py.h5s.create_simple((3,))
+            for place in ("images", "axis"):
+                h5py.h5a.create(f[place].id, name.encode(), wide_enumeration(), one)
+        case(file, 0, command=INSPECT)
+        if name == "_FillValue":
+            case(file, 65, "_FillValue", dataset=":/images")
+        else:
+            case(file, 0, dataset=":/images")
     with h5("dangling-scale.h5") as f:
         f["images"] = images()
         f["axis"] = np.arange(28.0)

@@ -44,7 +44,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let block_bytes = (8 * block * (shape.data * 3 + shape.latent * 4)) as u64;
     // A part is a file in memory, and then its bytes beside it.
     let part_rows = job.part_rows(&layout).min(rows.len()) as u64;
-    let part_bytes = 2 * layout.bytes() / layout.samples.max(1) as u64 * part_rows;
+    let part_bytes = |needed: u64| 2 * needed / layout.samples.max(1) as u64 * part_rows;
     say!("encoding a few samples, to tell how long all will take");
     let probe = probe(job)?;
     let steps = probe.states as f64 / probe.rows.max(1) as f64;
@@ -67,7 +67,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
         "samples": rows.len(),
         "decoder": decoder,
         "output": {"path": output, "bytes": needed, "disk_bytes": disk, "free_bytes": free, "fits": disk <= free},
-        "memory_bytes": peak_bytes().map(|peak| peak + BLOCKS * block_bytes + part_bytes),
+        "memory_bytes": peak_bytes().map(|peak| peak + BLOCKS * block_bytes + part_bytes(needed)),
         "probe": {"samples": probe.rows, "failed": summary["failed"], "status": summary["status"],
             "seconds": summary["seconds"], "samples_per_second": summary["samples_per_second"]},
         "seconds": if probe.rows > 0 { json!(rows.len() as f64 / per_second) } else { json!(0.0) },
@@ -191,8 +191,10 @@ fn probe(job: Job) -> Result<Probe, CliError> {
     measure(full)
 }
 
-fn timed(encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, method: &Method) -> Result<Probe, CliError> {
+fn timed(mut encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, method: &Method) -> Result<Probe, CliError> {
     let rows: usize = blocks.iter().map(|block| block.y.ncols()).sum();
+    // As in an encoding: with more lanes the first worker would take all.
+    encoding.lanes = encoding.lanes.min(rows.div_ceil(encoding.threads)).max(1);
     let (mut blocks, mut summary, mut states) = (blocks.into_iter(), Summary::new(method), 0);
     let start = Instant::now();
     let next = || Ok::<_, CliError>(blocks.next());

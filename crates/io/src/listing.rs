@@ -78,10 +78,14 @@ fn is_numeric(dataset: &Dataset) -> bool {
 }
 
 fn is_scale(dataset: &Dataset) -> bool {
-    let class = dataset
-        .attr("CLASS")
-        .and_then(|class| class.read_scalar::<FixedAscii<16>>());
-    class.is_ok_and(|class| class.as_bytes() == b"DIMENSION_SCALE")
+    let class = || {
+        let class = dataset.attr("CLASS").ok()?;
+        let TypeDescriptor::FixedAscii(_) = native::descriptor_of(&class.dtype().ok()?).ok()? else {
+            return None;
+        };
+        class.read_scalar::<FixedAscii<16>>().ok()
+    };
+    class().is_some_and(|class| class.as_bytes() == b"DIMENSION_SCALE")
 }
 
 /// Name of each axis where the dataset has one: its label, else the name of its dimension scale.
@@ -128,6 +132,9 @@ pub(crate) fn scales_of(file: &File, dataset: &Dataset) -> hdf5::Result<Vec<Opti
     let attribute = dataset.attr("DIMENSION_LIST")?;
     if attribute.size() > RANK_MAX {
         return Err("it has more scales than HDF5 has axes".into());
+    }
+    if !native::are_lists_of_references(&attribute.dtype()?) {
+        return Err("its scales are no references".into());
     }
     let lists = attribute.read_1d::<VarLenArray<ObjectReference1>>()?;
     let first = |list: &VarLenArray<ObjectReference1>| match file.dereference(list.first()?).ok()? {

@@ -99,8 +99,8 @@ fn class_of(datatype: &Datatype) -> Class {
 /// The type of numbers and texts, or in words what the values are instead. An enumeration (truth values, labels) is the
 /// integers that it names, which HDF5 converts it to.
 ///
-/// The wrapper is not asked for its own description of an enumeration: it writes as many bytes as the file says to a place for
-/// eight.
+/// To be asked before the wrapper reads what nobody vouches for: it describes the type of whatever it cannot convert, and for that
+/// of an enumeration writes as many bytes as the file says to a place for eight.
 pub(crate) fn descriptor_of(datatype: &Datatype) -> Result<TypeDescriptor, String> {
     let words = |error: hdf5::Error| String::from_utf8_lossy(error.to_string().as_bytes()).into_owned();
     match class_of(datatype) {
@@ -117,6 +117,22 @@ pub(crate) fn descriptor_of(datatype: &Datatype) -> Result<TypeDescriptor, Strin
         }
         Class::Other(what) => Err(what.into()),
     }
+}
+
+/// Whether values are lists of references, which may be read as such.
+pub(crate) fn are_lists_of_references(datatype: &Datatype) -> bool {
+    // SAFETY: `datatype` is an open handle for the whole call; the identifier of its base is new and closed once.
+    hdf5::sync::sync(|| unsafe {
+        if H5Tget_class(datatype.id()) != H5T_class_t::H5T_VLEN {
+            return false;
+        }
+        let base = H5Tget_super(datatype.id());
+        let are = base >= 0 && H5Tget_class(base) == H5T_class_t::H5T_REFERENCE;
+        if base >= 0 {
+            H5Tclose(base);
+        }
+        are
+    })
 }
 
 /// Opens a dataset with a cache of `slots` chunks and `bytes` bytes of its own, from which what was read whole goes first.

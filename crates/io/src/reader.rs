@@ -191,7 +191,9 @@ impl EncodedFile {
     /// The value of every component of every initial latent, where they are all the same.
     pub fn constant_z0(&self) -> Option<f64> {
         guard::opening(&self.path, || {
-            self.rows("z").ok()?.dataset.attr("z0").ok()?.read_scalar().ok()
+            let z0 = self.rows("z").ok()?.dataset.attr("z0").ok()?;
+            descriptor_of(&z0).ok()?;
+            z0.read_scalar().ok()
         })
     }
 
@@ -229,6 +231,7 @@ impl EncodedFile {
         let read = || {
             let status = self.rows("status").ok()?.dataset;
             let codes = status.attr("flag_values").ok()?;
+            descriptor_of(&codes).ok()?;
             let codes = (codes.size() <= STATUSES)
                 .then(|| codes.read_1d::<i8>().ok())
                 .flatten()?;

@@ -1,8 +1,10 @@
 //! Texts out of HDF5 files, which may hold any bytes: the wrapper takes them for UTF-8 unseen, so that nothing here goes
 //! through its `as_str`.
 
-use hdf5::types::{VarLenAscii, VarLenUnicode};
+use hdf5::types::{TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5::{Container, Location};
+
+use crate::native::descriptor_of;
 
 /// Most texts that are read from an attribute.
 const MOST: usize = 64;
@@ -19,11 +21,11 @@ pub(crate) fn attribute(location: &Location, name: &str) -> Option<String> {
 
 /// The one text that a dataset or an attribute holds, where it is UTF-8.
 pub(crate) fn scalar(container: &Container) -> Option<String> {
-    let text = container.read_scalar::<VarLenUnicode>().ok();
-    let bytes = text.map(|text| text.as_bytes().to_vec()).or_else(|| {
-        let text = container.read_scalar::<VarLenAscii>().ok()?;
-        Some(text.as_bytes().to_vec())
-    })?;
+    let bytes = match kind(container)? {
+        TypeDescriptor::VarLenUnicode => container.read_scalar::<VarLenUnicode>().ok()?.as_bytes().to_vec(),
+        TypeDescriptor::VarLenAscii => container.read_scalar::<VarLenAscii>().ok()?.as_bytes().to_vec(),
+        _ => return None,
+    };
     String::from_utf8(bytes).ok()
 }
 
@@ -32,14 +34,25 @@ pub(crate) fn list(location: &Location, name: &str) -> Vec<String> {
     let read = || {
         let attribute = location.attr(name).ok().filter(|attribute| attribute.size() <= MOST)?;
         // HDF5 converts between no two encodings, and its own calls write labels in ASCII.
-        let unicode = attribute.read_raw::<VarLenUnicode>();
-        let texts = unicode.map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect());
-        texts.ok().or_else(|| {
-            let ascii = attribute.read_raw::<VarLenAscii>().ok()?;
-            Some(ascii.iter().map(|text| lossy(text.as_bytes())).collect())
-        })
+        let texts: Vec<String> = match kind(&attribute)? {
+            TypeDescriptor::VarLenUnicode => {
+                let texts = attribute.read_raw::<VarLenUnicode>().ok()?;
+                texts.iter().map(|text| lossy(text.as_bytes())).collect()
+            }
+            TypeDescriptor::VarLenAscii => {
+                let texts = attribute.read_raw::<VarLenAscii>().ok()?;
+                texts.iter().map(|text| lossy(text.as_bytes())).collect()
+            }
+            _ => return None,
+        };
+        Some(texts)
     };
     read().unwrap_or_default()
+}
+
+/// What kind of numbers or texts these are; none where they are anything else.
+fn kind(values: &Container) -> Option<TypeDescriptor> {
+    descriptor_of(&values.dtype().ok()?).ok()
 }
 
 #[cfg(test)]

@@ -316,10 +316,10 @@ fn judge(
                 state.work[lane].rejected += 1;
                 state.h[lane] = h_next;
             }
-            Verdict::GiveUp(Status::Stagnated) if state.distance[lane].is_stale() => {
+            Verdict::GiveUp(Status::Stagnated) if !state.distance[lane].fresh && method.stepper.expire(lane) => {
                 // The step of a Jacobian of elsewhere does not move it: that of its own may, or can tell how far it is.
-                method.stepper.expire(lane);
-                past.rejected_in_a_row += 1;
+                state.h[lane] = seen.h.max(past.h_first);
+                past.rejected_in_a_row = 0;
                 state.work[lane].rejected += 1;
             }
             Verdict::GiveUp(status) => {

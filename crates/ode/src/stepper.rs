@@ -23,11 +23,6 @@ impl Distance {
         exact: false,
         curvature: f64::NAN,
     };
-
-    /// Whether it is known, by an H of another point.
-    pub fn is_stale(&self) -> bool {
-        !self.fresh && !self.edm.is_nan()
-    }
 }
 
 /// Where a step starts: one entry per live lane.
@@ -96,8 +91,11 @@ pub trait Stepper: Lanewise {
         distance.fill(Distance::UNKNOWN);
         Ok(())
     }
-    /// What `prepare` kept for `lane` from an earlier point is not to be used again.
-    fn expire(&mut self, _lane: usize) {}
+    /// What `prepare` kept for `lane` from an earlier point is not to be used again: the next call computes it anew, and a
+    /// distance that is fresh. False for a method that keeps nothing.
+    fn expire(&mut self, _lane: usize) -> bool {
+        false
+    }
     /// Attempts a step of size `from.h` in every live lane.
     fn attempt(
         &mut self,

@@ -9,7 +9,7 @@ use hdf5::{Dataset, File};
 use super::pieces::{BLOCK_ROWS, Piece, Pieces, note_text, refuse};
 use super::{Part, Parts, SKELETON};
 use crate::encoded::{ROW_SHA256, write_notes};
-use crate::listing::dimension_names;
+use crate::listing::{descriptor_of, dimension_names};
 use crate::native::{RawRows, same_type};
 use crate::output::{Output, Written, check_written};
 use crate::{IoError, hash};
@@ -92,6 +92,7 @@ pub(super) fn check_rows(parts: &Parts, file: &File) -> Result<(), IoError> {
     };
     let rows = parts.manifest.rows.clone();
     let samples = file.dataset("sample").map_err(failed)?;
+    descriptor_of(&samples).map_err(|found| failed(found.into()))?;
     let mut sound = samples.shape() == [rows.len()] && file.attr("gfe_state").is_ok();
     for start in (0..rows.len()).step_by(BLOCK_ROWS) {
         let end = rows.len().min(start + BLOCK_ROWS);

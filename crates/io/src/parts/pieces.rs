@@ -14,6 +14,7 @@ use super::{Manifest, Part, Parts};
 use crate::encoded::ROW_SHA256;
 use crate::hash::RowsHash;
 use crate::input::{RANK_LIMIT, VALUES_LIMIT, open_file, refuse_foreign_storage_always};
+use crate::listing::descriptor_of;
 use crate::{InputPath, IoError, texts};
 
 /// Rows of small datasets read at once.
@@ -88,10 +89,14 @@ impl<'a> Pieces<'a> {
 
     /// The entries of its traces that belong to the rows of a piece.
     pub(super) fn states(&self, piece: &Piece) -> Result<Piece, IoError> {
+        let read = |dataset: Dataset| {
+            descriptor_of(&dataset)?;
+            dataset.read_raw()
+        };
         let sizes: Vec<u32> = self
             .file(piece.file)?
             .dataset("trace_row_size")
-            .and_then(|dataset| dataset.read_raw())
+            .and_then(read)
             .map_err(|source| self.bad(piece.file, format!("its trace_row_size cannot be read: {source}")))?;
         let count = |rows: Range<usize>| sizes[rows].iter().map(|size| *size as usize).sum::<usize>();
         let (before, own) = (count(0..piece.rows.start), count(piece.rows.clone()));
@@ -125,6 +130,7 @@ impl<'a> Pieces<'a> {
             let dataset = self.dataset(piece.file, ROW_SHA256)?;
             let unreadable =
                 |source| self.bad(piece.file, format!("rows of its {ROW_SHA256} cannot be read: {source}"));
+            descriptor_of(&dataset).map_err(|found| unreadable(found.into()))?;
             for start in piece.rows.clone().step_by(BLOCK_ROWS) {
                 let rows = start..piece.rows.end.min(start + BLOCK_ROWS);
                 let hashes = dataset.read_slice_2d::<u8, _>(s![rows, ..]).map_err(unreadable)?;

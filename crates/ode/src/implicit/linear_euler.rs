@@ -242,8 +242,9 @@ impl Stepper for LinearEuler {
         Ok(())
     }
 
-    fn expire(&mut self, lane: usize) {
+    fn expire(&mut self, lane: usize) -> bool {
         self.lanes[lane].age = None;
+        true
     }
 
     fn attempt(

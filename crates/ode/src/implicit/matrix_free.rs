@@ -130,8 +130,9 @@ impl Stepper for MatrixFreeEuler {
         Ok(())
     }
 
-    fn expire(&mut self, lane: usize) {
+    fn expire(&mut self, lane: usize) -> bool {
         self.lanes[lane].expired = true;
+        true
     }
 
     fn attempt(
