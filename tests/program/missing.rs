@@ -7,6 +7,8 @@ use gfe_model::{Decoder, TensorSpec};
 use hdf5::types::VarLenUnicode;
 use serde_json::json;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 const MODEL: &str = "tests/data/mnist_decoder.safetensors";
 const DIGITS: &str = "tests/data/mnist_test_200.h5";
@@ -50,9 +52,17 @@ fn decoder(folder: &Folder, output: &str, values: &[usize]) -> String {
     path
 }
 
+/// A file to write to. A process that another test starts holds, for an instant, the locks of the files that are open here.
+fn opened(path: &str) -> hdf5::File {
+    let mut tries = (0..100).map(|_| hdf5::File::append(path));
+    tries
+        .find_map(|opened| opened.inspect_err(|_| sleep(Duration::from_millis(20))).ok())
+        .unwrap_or_else(|| panic!("{path} can be opened"))
+}
+
 /// Writes a dataset.
 fn put<T: hdf5::H5Type>(path: &str, name: &str, shape: &[usize], values: &[T]) {
-    let file = hdf5::File::append(path).expect("it can be opened");
+    let file = opened(path);
     let dataset = file.new_dataset::<T>().shape(shape.to_vec()).create(name);
     dataset
         .and_then(|dataset| dataset.write_raw(values))
@@ -61,7 +71,7 @@ fn put<T: hdf5::H5Type>(path: &str, name: &str, shape: &[usize], values: &[T]) {
 
 /// Gives a dataset an attribute.
 fn declare<T: hdf5::H5Type>(path: &str, dataset: &str, attribute: &str, values: &[T]) {
-    let file = hdf5::File::append(path).expect("it can be opened");
+    let file = opened(path);
     let dataset = file.dataset(dataset).expect("it is there");
     let made = dataset.new_attr::<T>().shape(values.len()).create(attribute);
     made.and_then(|made| made.write_raw(values)).expect("there is room");
@@ -383,9 +393,7 @@ fn a_marker_is_compared_as_the_dataset_stores_it_and_one_that_cannot_be_understo
     let data = file("text.h5");
     put(&data, "y", &[1, D], &row(-999.0));
     {
-        let opened = hdf5::File::append(&data)
-            .and_then(|file| file.dataset("y"))
-            .expect("it is there");
+        let opened = opened(&data).dataset("y").expect("it is there");
         let text: VarLenUnicode = "-999".parse().expect("a text");
         let made = opened.new_attr::<VarLenUnicode>().shape(()).create("_FillValue");
         made.and_then(|made| made.write_scalar(&text)).expect("there is room");
