@@ -12,6 +12,9 @@ use gfe_ode::{Method, Next, Queue, ResultSink, Retired, StepRecord, Stepper, Tol
 const LATENT: usize = 3;
 const LANES: usize = 8;
 
+/// A method by its name, whether it calls the decoder to single precision, what takes its steps, and what judges them.
+type Batched = (&'static str, bool, Box<dyn Stepper>, Box<dyn StepController>);
+
 /// The first samples, from z0 = 0.
 struct First {
     next: usize,
@@ -68,7 +71,7 @@ fn no_step_allocates() {
     };
     let explicit = |tableau| Box::new(RungeKutta::new(tableau, tolerance, LATENT, LANES));
     let ptc = || Box::new(LinearEuler::new(None, LATENT, LANES));
-    let methods: [(&str, bool, Box<dyn Stepper>, Box<dyn StepController>); 6] = [
+    let methods: [Batched; 6] = [
         ("euler", false, explicit(&EULER), Box::new(grid)),
         ("rk4", false, explicit(&RK4), Box::new(grid)),
         ("tsit5", false, explicit(&TSIT5), Box::new(Pi::new(tolerance))),
