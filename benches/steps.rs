@@ -13,8 +13,7 @@ use gfe_ode::diffsol::{Integration, Scheme};
 use gfe_ode::explicit::{EULER, RK4, RungeKutta, SemiImplicit, TSIT5};
 use gfe_ode::implicit::{LinearEuler, MatrixFreeEuler};
 use gfe_ode::{
-    Curvature, Flow, Method, Momentum, Next, Queue, ResultSink, Retired, StepRecord, Stepper, Tolerance, Work, diffsol,
-    integrate,
+    Curvature, Flow, Method, Momentum, ResultSink, Retired, StepRecord, Stepper, Tolerance, Work, diffsol, integrate,
 };
 use support::{CpuTime, Reference, Units};
 
@@ -28,23 +27,6 @@ const LANES: usize = 64;
 const LATENT: usize = 20;
 const STEPS: u32 = 10;
 const T_END: f64 = 1e4;
-
-/// The first samples, from z0 = 0.
-struct First {
-    next: usize,
-    count: usize,
-}
-
-impl Queue for First {
-    fn next(&mut self, z0: &mut [f64], _idle: bool) -> Next {
-        if self.next == self.count {
-            return Next::Finished;
-        }
-        z0.fill(0.0);
-        self.next += 1;
-        Next::Sample(self.next - 1)
-    }
-}
 
 /// Adds up work.
 #[derive(Default)]
@@ -153,7 +135,7 @@ fn batched<'a>(group: &mut Group<'_>, units: &mut Units, flow: &dyn Fn(usize) ->
                 at: &[],
             };
             let mut sum = Sum::default();
-            let mut queue = First { next: 0, count: LANES };
+            let mut queue = 0..LANES;
             integrate(&mut *flow, method, &mut queue, &mut sum).expect("the decoder never breaks down");
             sum
         });
@@ -175,7 +157,7 @@ fn one_by_one<'a>(group: &mut Group<'_>, units: &mut Units, flow: &dyn Fn(usize)
         };
         bench(group, units, scheme.name(), || {
             let mut sum = Sum::default();
-            let mut queue = First { next: 0, count: 4 };
+            let mut queue = 0..4;
             diffsol::integrate(&mut flow, &how, &mut queue, &mut sum).expect("the decoder never breaks down");
             sum
         });

@@ -7,30 +7,13 @@ use gfe_model::{Decoder, LossKind, Output, Targets};
 use gfe_ode::control::{Decrease, Fixed, Grid, Pi, StepController, Trust};
 use gfe_ode::explicit::{EULER, RK4, RungeKutta, TSIT5};
 use gfe_ode::implicit::LinearEuler;
-use gfe_ode::{Method, Next, Queue, ResultSink, Retired, StepRecord, Stepper, Tolerance, integrate};
+use gfe_ode::{Method, ResultSink, Retired, StepRecord, Stepper, Tolerance, integrate};
 
 const LATENT: usize = 3;
 const LANES: usize = 8;
 
 /// A method by its name, whether it calls the decoder to single precision, what takes its steps, and what judges them.
 type Batched = (&'static str, bool, Box<dyn Stepper>, Box<dyn StepController>);
-
-/// The first samples, from z0 = 0.
-struct First {
-    next: usize,
-    count: usize,
-}
-
-impl Queue for First {
-    fn next(&mut self, z0: &mut [f64], _idle: bool) -> Next {
-        if self.next == self.count {
-            return Next::Finished;
-        }
-        z0.fill(0.0);
-        self.next += 1;
-        Next::Sample(self.next - 1)
-    }
-}
 
 /// Counts attempts.
 #[derive(Default)]
@@ -85,7 +68,7 @@ fn no_step_allocates() {
         let mut flow = GradientFlow::new(decoder, &params, (loss, &samples), 1e-4, LANES).with_reduced(reduced);
         let mut spent = |count: usize, max_steps: u32| {
             let mut attempts = Attempts::default();
-            let mut queue = First { next: 0, count };
+            let mut queue = 0..count;
             let method = Method {
                 stepper: &mut *stepper,
                 controller: &*controller,

@@ -6,6 +6,7 @@ use crate::first::{first_steps, scale_first_steps};
 use crate::state::State;
 use crate::stop::Terminator;
 use crate::{Distance, End, Flow, FlowError, History, Span, Start, Status, Stepper, Trial, Work};
+use std::ops::Range;
 
 /// What a queue answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,14 @@ pub trait Queue {
     /// With `idle` no lane is live and the caller has nothing else to do: the call waits for a sample, and never answers
     /// [`Next::NotYet`]. Without it a call that waited could wait for a result that its own caller has yet to bring.
     fn next(&mut self, z0: &mut [f64], idle: bool) -> Next;
+}
+
+/// The samples of a range, each from z0 = 0.
+impl Queue for Range<usize> {
+    fn next(&mut self, z0: &mut [f64], _idle: bool) -> Next {
+        z0.fill(0.0);
+        Iterator::next(self).map_or(Next::Finished, Next::Sample)
+    }
 }
 
 /// Which method integrates, and how far.

@@ -7,7 +7,7 @@ use gfe_ode::problems::{self, Equations, Problem};
 use gfe_ode::stop::{GradNorm, Terminator};
 use gfe_ode::study::{Contender, methods};
 use gfe_ode::{Curvature, Status, Tolerance};
-use support::{Kept, Numbers, Quadratic, Starts, apart, flow, slope};
+use support::{Kept, Quadratic, Starts, apart, flow, slope};
 
 fn how(scheme: Scheme) -> Integration<'static> {
     Integration {
@@ -125,13 +125,7 @@ fn a_small_gradient_ends_a_sample_and_one_at_its_optimum_takes_no_step() {
             tolerance: Tolerance { rtol: 1e-9, atol: 1e-9 },
             ..how(scheme)
         };
-        integrate(
-            &mut Quadratic::new(&[1.0, 0.1], 1),
-            &how,
-            &mut Numbers { next: 0, last: 2 },
-            &mut kept,
-        )
-        .expect("the flow never fails");
+        integrate(&mut Quadratic::new(&[1.0, 0.1], 1), &how, &mut (0..3), &mut kept).expect("the flow never fails");
         let steps: Vec<u32> = kept.done.iter().map(|done| done.work.steps).collect();
         assert!(
             kept.done
@@ -149,13 +143,7 @@ fn states_are_told_at_the_times_asked_for() {
     for scheme in Scheme::ALL {
         let mut kept = Kept::default();
         let how = Integration { at: &at, ..how(scheme) };
-        integrate(
-            &mut Quadratic::new(&[2.0], 1),
-            &how,
-            &mut Numbers { next: 1, last: 1 },
-            &mut kept,
-        )
-        .expect("the flow never fails");
+        integrate(&mut Quadratic::new(&[2.0], 1), &how, &mut (1..2), &mut kept).expect("the flow never fails");
         let times: Vec<f64> = kept.steps.iter().map(|step| step.t).collect();
         assert_eq!(times, at, "{scheme:?}");
         for (t, z) in at.iter().zip(&kept.states) {
@@ -228,7 +216,7 @@ fn a_broken_flow_and_too_few_steps_have_their_own_status() {
             max_steps: 3,
             ..how(scheme)
         };
-        integrate(&mut broken, &how, &mut Numbers { next: 1, last: 2 }, &mut kept).expect("one sample is no flow");
+        integrate(&mut broken, &how, &mut (1..3), &mut kept).expect("one sample is no flow");
         assert_eq!(
             (kept.done[0].status, kept.done[0].work.steps),
             (Status::MaxSteps, 3),

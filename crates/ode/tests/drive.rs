@@ -10,7 +10,7 @@ use gfe_ode::{
     Flow, FlowError, History, Lanewise, Method, Next, Queue, Start, Status, Stepper, Structure, Trial, Work, integrate,
 };
 use support::equations::exponentials;
-use support::{Kept, Numbers, Quadratic, Starts, flow};
+use support::{Kept, Quadratic, Starts, flow};
 
 /// Moves every state by its step size and records which lanes it was asked for.
 #[derive(Default)]
@@ -100,7 +100,7 @@ fn times_and_counts_are_those_of_the_script() {
         lanes: 1,
         at: &[],
     };
-    integrate(&mut flow, method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
+    integrate(&mut flow, method, &mut (1..2), &mut kept).expect("nothing fails");
     // 2 rejected, 1 accepted; 4 rejected, 2 accepted; 8 cut to 3 and rejected, 1.5 accepted; 6 cut to 1.5, halved ...
     let times: Vec<f64> = kept.steps.iter().map(|step| step.t).collect();
     assert_eq!(times[..4], [1.0, 3.0, 4.5, 5.25]);
@@ -122,7 +122,7 @@ fn max_steps_counts_attempts() {
         lanes: 1,
         at: &[],
     };
-    integrate(&mut flow, method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
+    integrate(&mut flow, method, &mut (1..2), &mut kept).expect("nothing fails");
     let done = &kept.done[0];
     assert_eq!(
         (done.status, done.work.steps, done.work.rejected),
@@ -142,7 +142,7 @@ fn free_lanes_are_refilled_and_holes_closed_by_the_last_lane() {
         lanes: 3,
         at: &[],
     };
-    integrate(&mut flow, method, &mut Numbers { next: 1, last: 5 }, &mut kept).expect("nothing fails");
+    integrate(&mut flow, method, &mut (1..6), &mut kept).expect("nothing fails");
     // Sample 1 leaves lane 0 after one attempt; lane 2 (sample 3) moves there and sample 4 takes lane 2.
     assert_eq!(stepper.relocations[0], (2, 0));
     assert_eq!(stepper.widths, [3, 3, 2, 1]);
@@ -284,7 +284,7 @@ fn where_time_runs_on_further_than_a_step_the_next_one_starts_with_the_slope_of_
         lanes: 1,
         at: &[],
     };
-    integrate(&mut flow(Clock), method, &mut Numbers { next: 1, last: 1 }, &mut kept).expect("nothing fails");
+    integrate(&mut flow(Clock), method, &mut (1..2), &mut kept).expect("nothing fails");
     assert_eq!(stepper.0, [(0.0, 0.0), (3.0, 3.0), (6.0, 6.0)]);
     assert_eq!(kept.done[0].work.evaluations, 1 + 2 * 3);
 }

@@ -8,7 +8,7 @@ use gfe_ode::problems::Equations;
 use gfe_ode::stop::{Edm, GradNorm};
 use gfe_ode::{Flow, Start, Status, Stepper, Work};
 use support::equations::{exponentials, rosenbrock};
-use support::{Numbers, Quadratic, Setting, Starts, apart, flow, run, until};
+use support::{Quadratic, Setting, Starts, apart, flow, run, until};
 
 /// From 1 down to 1/condition, evenly spaced in their logarithm.
 fn spectrum(dim: usize, condition: f64) -> Vec<f64> {
@@ -27,12 +27,7 @@ fn a_long_quadratic_flow_reaches_its_minimizer() {
         ..until(f64::INFINITY)
     };
     let (mut flow, mut stepper) = (Quadratic::new(&eigenvalues, 2), MatrixFreeEuler::new(784, 2));
-    let kept = run(
-        &mut flow,
-        (&mut stepper, &Trust::default()),
-        &mut Numbers { next: 1, last: 3 },
-        with,
-    );
+    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut (1..4), with);
     assert_eq!(kept.done.len(), 3);
     for done in &kept.done {
         let minimizer = vec![done.sample as f64; 784];
@@ -90,13 +85,7 @@ fn a_sample_does_not_feel_its_neighbors_without_a_jacobian() {
             lanes,
             ..until(f64::INFINITY)
         };
-        let mut done = run(
-            &mut flow,
-            (&mut stepper, &Trust::default()),
-            &mut Numbers { next: 1, last: 20 },
-            with,
-        )
-        .done;
+        let mut done = run(&mut flow, (&mut stepper, &Trust::default()), &mut (1..21), with).done;
         done.sort_by_key(|done| done.sample);
         done
     };

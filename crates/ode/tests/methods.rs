@@ -9,12 +9,7 @@ use gfe_ode::problems::Equations;
 use gfe_ode::stop::{Edm, GradNorm, LossSlope};
 use gfe_ode::{Status, Tolerance};
 use support::equations::{Uphill, exponentials};
-use support::{Numbers, Quadratic, Setting, Starts, flow, run, until};
-
-/// Samples 1 to `last`.
-fn numbers(last: usize) -> Numbers {
-    Numbers { next: 1, last }
-}
+use support::{Quadratic, Setting, Starts, flow, run, until};
 
 fn explicit(dim: usize, lanes: usize) -> RungeKutta {
     RungeKutta::new(&EULER, Tolerance::default(), dim, lanes)
@@ -31,7 +26,7 @@ fn ptc_reaches_the_minimizer_even_where_the_condition_number_is_1e8() {
         lanes: 4,
         at: &[],
     };
-    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut numbers(9), with);
+    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut (1..10), with);
     assert_eq!(kept.done.len(), 9);
     for done in &kept.done {
         assert_eq!(done.status, Status::Converged);
@@ -58,7 +53,7 @@ fn a_rank_deficient_flow_converges_by_edm() {
         lanes: 2,
         at: &[],
     };
-    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut numbers(3), with);
+    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut (1..4), with);
     assert!(
         kept.done
             .iter()
@@ -80,7 +75,7 @@ fn the_loss_never_rises_over_a_step_that_the_decrease_rule_accepts() {
         lanes: 3,
         at: &[],
     };
-    let kept = run(&mut flow, (&mut stepper, &Decrease::default()), &mut numbers(5), with);
+    let kept = run(&mut flow, (&mut stepper, &Decrease::default()), &mut (1..6), with);
     assert!(
         kept.done
             .iter()
@@ -106,7 +101,7 @@ fn a_sample_that_starts_at_its_optimum_takes_no_step() {
         ..until(1e4)
     };
     let mut stepper = LinearEuler::new(Some(1), 1, 1);
-    let queue = &mut Numbers { next: 0, last: 0 };
+    let queue = &mut (0..1);
     let kept = run(&mut flow, (&mut stepper, &Trust::default()), queue, with);
     assert_eq!(
         (
@@ -134,7 +129,7 @@ fn a_sample_does_not_feel_its_neighbors() {
             h0: Some(1.0),
             ..Trust::default()
         };
-        let mut done = run(&mut flow, (&mut stepper, &trust), &mut numbers(40), with).done;
+        let mut done = run(&mut flow, (&mut stepper, &trust), &mut (1..41), with).done;
         done.sort_by_key(|done| done.sample);
         done
     };
@@ -158,7 +153,7 @@ fn a_sample_does_not_feel_its_neighbors_under_error_control() {
             lanes,
             at: &[1.0, 50.0],
         };
-        let mut kept = run(&mut flow, (&mut stepper, &Pi::new(tolerance)), &mut numbers(40), with);
+        let mut kept = run(&mut flow, (&mut stepper, &Pi::new(tolerance)), &mut (1..41), with);
         kept.done.sort_by_key(|done| done.sample);
         let mut inside: Vec<_> = kept
             .steps
@@ -187,7 +182,7 @@ fn one_broken_sample_ends_alone() {
         lanes: 3,
         at: &[],
     };
-    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut numbers(9), with);
+    let kept = run(&mut flow, (&mut stepper, &Trust::default()), &mut (1..10), with);
     assert_eq!(kept.done.len(), 9);
     for done in kept.done {
         let expected = if done.sample == 4 {
@@ -213,7 +208,7 @@ fn an_unstable_fixed_step_ends_as_not_finite() {
     let kept = run(
         &mut flow,
         (&mut stepper, &Fixed { t_end, steps, grid }),
-        &mut numbers(3),
+        &mut (1..4),
         with,
     );
     assert!(kept.done.iter().all(|done| done.status == Status::NotFinite));

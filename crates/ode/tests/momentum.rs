@@ -9,7 +9,7 @@ use gfe_ode::{
     Cols, ColsMut, Curvature, Flow, FlowError, Inertial, Lanewise, Momentum, Point, Status, Stepper, Structure,
     Tolerance, Values, Work,
 };
-use support::{Kept, Numbers, Quadratic, Setting, apart, assert_order, run, slope, until};
+use support::{Kept, Quadratic, Setting, apart, assert_order, run, slope, until};
 
 const EIGENVALUES: [f64; 2] = [1.0, 0.3];
 
@@ -26,12 +26,7 @@ fn nesterov(restart: bool) -> Momentum<Quadratic> {
 }
 
 fn integrated(method: (&mut dyn Stepper, &dyn StepController), t_end: f64) -> Kept {
-    run(
-        &mut nesterov(false),
-        method,
-        &mut Numbers { next: 1, last: 1 },
-        until(t_end),
-    )
+    run(&mut nesterov(false), method, &mut (1..2), until(t_end))
 }
 
 fn errors(stepper: &mut dyn Stepper, counts: &[u32]) -> Vec<(f64, f64)> {
@@ -199,12 +194,7 @@ fn momentum_is_dropped_where_it_points_uphill_and_the_oscillation_ends_sooner() 
     };
     let steps = [false, true].map(|restart| {
         let (mut flow, mut stepper) = (Watched::new(restart), SemiImplicit::new(4));
-        let kept = run(
-            &mut flow,
-            (&mut stepper, &fixed),
-            &mut Numbers { next: 1, last: 1 },
-            with,
-        );
+        let kept = run(&mut flow, (&mut stepper, &fixed), &mut (1..2), with);
         let done = &kept.done[0];
         assert_eq!((done.status, flow.accepted), (Status::Converged, done.work.steps));
         assert_eq!(flow.restarts, if restart { flow.uphill } else { 0 });
@@ -228,12 +218,7 @@ fn with_restart_the_decrease_rule_ends_the_oscillation_without_a_forced_step() {
         ..Decrease::default()
     };
     let (mut flow, mut stepper) = (Watched::new(true), SemiImplicit::new(4));
-    let kept = run(
-        &mut flow,
-        (&mut stepper, &decrease),
-        &mut Numbers { next: 1, last: 1 },
-        with,
-    );
+    let kept = run(&mut flow, (&mut stepper, &decrease), &mut (1..2), with);
     let done = &kept.done[0];
     assert_eq!((done.status, done.work.forced), (Status::Converged, 0), "{done:?}");
     // |g| <= 1e-6 with a least eigenvalue of 0.3.

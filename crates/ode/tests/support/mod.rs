@@ -118,25 +118,6 @@ pub fn flow(equations: impl Equations + 'static) -> Columns {
     Columns::new(Arc::new(equations))
 }
 
-/// Samples 1, 2, ..., `last`, all from z0 = 0.
-pub struct Numbers {
-    pub next: usize,
-    pub last: usize,
-}
-
-impl Queue for Numbers {
-    fn next(&mut self, z0: &mut [f64], _idle: bool) -> Next {
-        z0.fill(0.0);
-        let sample = self.next;
-        self.next += 1;
-        if sample <= self.last {
-            Next::Sample(sample)
-        } else {
-            Next::Finished
-        }
-    }
-}
-
 /// Samples 0, 1, ... from these states.
 pub struct Starts<'a>(pub &'a [Vec<f64>], pub usize);
 
