@@ -153,7 +153,7 @@ fn read(attribute: &H5Attribute, name: String) -> Option<Attribute> {
     if count == 0 || count > VALUES || attribute.ndim() > 1 || name.contains('\0') {
         return None;
     }
-    let descriptor = descriptor_of(&attribute.dtype().ok()?).ok()?;
+    let descriptor = descriptor_of(attribute).ok()?;
     macro_rules! texts {
         ($kind:ty) => {{
             let texts = attribute.read_raw::<$kind>().ok()?;

@@ -98,9 +98,7 @@ impl Coordinate {
         if dataset.shape() != [samples] {
             return Err(bad(format!("it has shape {:?}, not [{samples}]", dataset.shape())));
         }
-        let datatype = dataset.dtype().map_err(|error| error.to_string());
-        let found = datatype.and_then(|datatype| descriptor_of(&datatype));
-        let kind = match found {
+        let kind = match descriptor_of(&dataset) {
             Ok(TypeDescriptor::Integer(_)) => Kind::Signed,
             Ok(TypeDescriptor::Unsigned(_)) => Kind::Unsigned,
             Ok(TypeDescriptor::Float(_)) => Kind::Float,
@@ -174,7 +172,7 @@ impl Coordinate {
     pub(crate) fn lay_out(&self, rows: &crate::encoded::Rows<'_>) -> hdf5::Result<()> {
         let builder = rows.file.new_dataset_builder();
         let builder = match self.kind {
-            Kind::Signed | Kind::Unsigned | Kind::Float => builder.empty_as(descriptor_of(&self.dataset.dtype()?)?),
+            Kind::Signed | Kind::Unsigned | Kind::Float => builder.empty_as(descriptor_of(&self.dataset)?),
             _ => builder.empty::<VarLenUnicode>(),
         };
         let builder = builder.with_dcpl(|creation| rows.map_samples(creation, &self.name));

@@ -60,9 +60,7 @@ fn visit(group: &Group, (prefix, depth): (&str, usize), wanted: &dyn Fn(&Dataset
 
 /// The type of numbers, or in words what the values are instead.
 pub(crate) fn descriptor_of(values: &Container) -> Result<TypeDescriptor, String> {
-    let words = |error: hdf5::Error| texts::lossy(error.to_string().as_bytes());
-    let datatype = values.dtype().map_err(words)?;
-    match native::descriptor_of(&datatype)? {
+    match native::descriptor_of(values)? {
         found @ (TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_)) => Ok(found),
         _ => Err("texts".into()),
     }
@@ -80,7 +78,7 @@ fn is_numeric(dataset: &Dataset) -> bool {
 fn is_scale(dataset: &Dataset) -> bool {
     let class = || {
         let class = dataset.attr("CLASS").ok()?;
-        let TypeDescriptor::FixedAscii(_) = native::descriptor_of(&class.dtype().ok()?).ok()? else {
+        let TypeDescriptor::FixedAscii(_) = native::descriptor_of(&class).ok()? else {
             return None;
         };
         class.read_scalar::<FixedAscii<16>>().ok()

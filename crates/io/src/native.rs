@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Once;
 
 use hdf5::types::TypeDescriptor;
-use hdf5::{Dataset, Datatype, File, H5Type, Location};
+use hdf5::{Container, Dataset, Datatype, File, H5Type, Location};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
 use hdf5_sys::h5d::{
     H5Dget_chunk_info_by_coord, H5Dget_space, H5Dget_storage_size, H5Dget_type, H5Dopen2, H5Dread, H5Dwrite,
@@ -21,6 +21,8 @@ use hdf5_sys::h5t::{
     H5T_C_S1, H5T_class_t, H5T_str_t, H5Tclose, H5Tcopy, H5Tequal, H5Tget_class, H5Tget_size, H5Tget_super,
     H5Tis_variable_str, H5Treclaim, H5Tset_size, H5Tset_strpad,
 };
+
+use crate::texts;
 
 unsafe extern "C" {
     // Declared here since the -sys crate gives it a pointer where the C function takes an unsigned int.
@@ -96,14 +98,15 @@ fn class_of(datatype: &Datatype) -> Class {
     }
 }
 
-/// The type of numbers and texts, or in words what the values are instead. An enumeration (truth values, labels) is the
+/// The type of values that are numbers or texts, or in words what the values are instead. An enumeration (truth values, labels) is the
 /// integers that it names, which HDF5 converts it to.
 ///
 /// To be asked before the wrapper reads what nobody vouches for: it describes the type of whatever it cannot convert, and for that
 /// of an enumeration writes as many bytes as the file says to a place for eight.
-pub(crate) fn descriptor_of(datatype: &Datatype) -> Result<TypeDescriptor, String> {
-    let words = |error: hdf5::Error| String::from_utf8_lossy(error.to_string().as_bytes()).into_owned();
-    match class_of(datatype) {
+pub(crate) fn descriptor_of(values: &Container) -> Result<TypeDescriptor, String> {
+    let words = |error: hdf5::Error| texts::lossy(error.to_string().as_bytes());
+    let datatype = values.dtype().map_err(words)?;
+    match class_of(&datatype) {
         Class::Integer | Class::Float | Class::Text => datatype.to_descriptor().map_err(words),
         Class::Named => {
             // SAFETY: `datatype` is an open handle for the whole call; the identifier of its base is new and handed to its

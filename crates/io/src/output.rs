@@ -127,10 +127,11 @@ impl Output {
     /// Reserves `bytes` behind what is reserved already.
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), IoError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
+        let free = || free_bytes(&disk.temporary).ok();
         let no_space = |source| IoError::NoSpace {
             path: self.path.clone(),
             bytes,
-            free: free_bytes(&disk.temporary).ok(),
+            free: free(),
             source,
         };
         let file = OpenOptions::new().write(true).open(&disk.temporary).map_err(no_space)?;
@@ -139,8 +140,7 @@ impl Output {
             Ok(()) => {}
             // File systems without reservations at least say what is free now.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                let free = rustix::fs::fstatvfs(&file).map_err(|error| no_space(error.into()))?;
-                if free.f_bavail.saturating_mul(free.f_frsize) < bytes {
+                if free().is_none_or(|free| free < bytes) {
                     return Err(no_space(io::ErrorKind::StorageFull.into()));
                 }
             }

@@ -354,18 +354,16 @@ impl Parts {
 
     /// Fails where the disk has less than `bytes` left.
     pub fn check_space(&self, bytes: u64) -> Result<(), IoError> {
-        let no_space = |source| IoError::NoSpace {
+        let free = free_bytes(&self.output)?;
+        if free >= bytes {
+            return Ok(());
+        }
+        Err(IoError::NoSpace {
             path: self.output.clone(),
             bytes,
-            free: free_bytes(&self.output).ok(),
-            source,
-        };
-        let short = free_bytes(&self.output)? < bytes;
-        if short {
-            Err(no_space(io::ErrorKind::StorageFull.into()))
-        } else {
-            Ok(())
-        }
+            free: Some(free),
+            source: io::ErrorKind::StorageFull.into(),
+        })
     }
 
     /// Removes the folder: the manifest last, which says until then what the output is.

@@ -21,38 +21,30 @@ pub(crate) fn attribute(location: &Location, name: &str) -> Option<String> {
 
 /// The one text that a dataset or an attribute holds, where it is UTF-8.
 pub(crate) fn scalar(container: &Container) -> Option<String> {
-    let bytes = match kind(container)? {
-        TypeDescriptor::VarLenUnicode => container.read_scalar::<VarLenUnicode>().ok()?.as_bytes().to_vec(),
-        TypeDescriptor::VarLenAscii => container.read_scalar::<VarLenAscii>().ok()?.as_bytes().to_vec(),
-        _ => return None,
-    };
-    String::from_utf8(bytes).ok()
+    let one = (container.ndim() == 0).then(|| bytes(container)).flatten()?;
+    String::from_utf8(one.into_iter().next()?).ok()
 }
 
 /// The texts that an attribute of this name holds; none where there are more than 64, or it holds others.
 pub(crate) fn list(location: &Location, name: &str) -> Vec<String> {
-    let read = || {
-        let attribute = location.attr(name).ok().filter(|attribute| attribute.size() <= MOST)?;
-        // HDF5 converts between no two encodings, and its own calls write labels in ASCII.
-        let texts: Vec<String> = match kind(&attribute)? {
-            TypeDescriptor::VarLenUnicode => {
-                let texts = attribute.read_raw::<VarLenUnicode>().ok()?;
-                texts.iter().map(|text| lossy(text.as_bytes())).collect()
-            }
-            TypeDescriptor::VarLenAscii => {
-                let texts = attribute.read_raw::<VarLenAscii>().ok()?;
-                texts.iter().map(|text| lossy(text.as_bytes())).collect()
-            }
-            _ => return None,
-        };
-        Some(texts)
-    };
-    read().unwrap_or_default()
+    let attribute = location.attr(name).ok().filter(|attribute| attribute.size() <= MOST);
+    let texts = attribute.and_then(|attribute| bytes(&attribute)).unwrap_or_default();
+    texts.iter().map(|text| lossy(text)).collect()
 }
 
-/// What kind of numbers or texts these are; none where they are anything else.
-fn kind(values: &Container) -> Option<TypeDescriptor> {
-    descriptor_of(&values.dtype().ok()?).ok()
+/// Texts as they stand in the file; HDF5 converts between no two encodings, and its own calls write labels in ASCII.
+fn bytes(container: &Container) -> Option<Vec<Vec<u8>>> {
+    macro_rules! read {
+        ($kind:ty) => {{
+            let texts = container.read_raw::<$kind>().ok()?;
+            Some(texts.iter().map(|text| text.as_bytes().to_vec()).collect())
+        }};
+    }
+    match descriptor_of(container).ok()? {
+        TypeDescriptor::VarLenUnicode => read!(VarLenUnicode),
+        TypeDescriptor::VarLenAscii => read!(VarLenAscii),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
