@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         let ids: Vec<usize> = block.clone().collect();
         let z = codes.matrix(&ids)?;
         let context = known.context(&ids)?;
-        let (mut x, _) = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
+        let mut x = decoded(&*decoder, &model.params, z.as_ref(), context.as_ref().map(Mat::as_ref))?;
         // Of codes that the decoder refuses, and of codes that are NaN themselves.
         failed += x.col_iter().filter(|x| x.iter().any(|value| value.is_nan())).count();
         for b in 0..ids.len() {
@@ -196,7 +196,7 @@ fn axes(encoded: Option<&EncodedFile>, values: usize) -> Vec<Axis> {
     known.filter(fits).unwrap_or_else(flat)
 }
 
-/// D(z) as the decoder gives it, and how many codes it failed at; NaN there, and where z is.
+/// D(z) as the decoder gives it; NaN where it fails, and where z is NaN.
 ///
 /// Where it fails as a whole it is asked again code by code: only those that fail then are affected.
 pub fn decoded(
@@ -204,18 +204,16 @@ pub fn decoded(
     params: &[f64],
     z: MatRef<'_, f64>,
     context: Option<MatRef<'_, f64>>,
-) -> Result<(Mat<f64>, usize), CliError> {
+) -> Result<Mat<f64>, CliError> {
     let count = z.ncols();
-    let mut failed = 0;
     let mut x = match forward(decoder, params, z, context)? {
         Ok(x) => x,
         Err(_) => {
             let mut x = Mat::full(decoder.shape().data, count, f64::NAN);
             for b in 0..count {
                 let context = context.map(|context| context.subcols(b, 1));
-                match forward(decoder, params, z.subcols(b, 1), context)? {
-                    Ok(one) => x.as_mut().col_mut(b).copy_from(one.col(0)),
-                    Err(_) => failed += 1,
+                if let Ok(one) = forward(decoder, params, z.subcols(b, 1), context)? {
+                    x.as_mut().col_mut(b).copy_from(one.col(0));
                 }
             }
             x
@@ -226,7 +224,7 @@ pub fn decoded(
             x.col_as_slice_mut(b).fill(f64::NAN);
         }
     }
-    Ok((x, failed))
+    Ok(x)
 }
 
 /// D(z), or why the decoder gives nothing; one that breaks down ends the program.

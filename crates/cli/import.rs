@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         )));
     };
     let decoder = (model.architecture.opener())();
-    let (found, _) = decoded(&*decoder, &model.params, z.as_ref(), None)?;
+    let found = decoded(&*decoder, &model.params, z.as_ref(), None)?;
     // A NaN is never lost among larger differences.
     let worse = |most: f64, error: f64| if most.is_nan() || error <= most { most } else { error };
     let mut worst = 0.0_f64;
