@@ -191,10 +191,8 @@ fn probe(job: Job) -> Result<Probe, CliError> {
     measure(full)
 }
 
-fn timed(mut encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, method: &Method) -> Result<Probe, CliError> {
+fn timed(encoding: Encoding<'_>, params: &[f64], blocks: Vec<Block>, method: &Method) -> Result<Probe, CliError> {
     let rows: usize = blocks.iter().map(|block| block.y.ncols()).sum();
-    // As in an encoding: with more lanes the first worker would take all.
-    encoding.lanes = encoding.lanes.min(rows.div_ceil(encoding.threads)).max(1);
     let (mut blocks, mut summary, mut states) = (blocks.into_iter(), Summary::new(method), 0);
     let start = Instant::now();
     let next = || Ok::<_, CliError>(blocks.next());

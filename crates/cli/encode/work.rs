@@ -110,8 +110,11 @@ impl Job {
             (false, []) => Trace::None,
             (false, times) => Trace::At(times),
         };
-        // With more lanes the first worker would take the few rows there are, and the others none.
-        encoding.lanes = method.lanes().min(left.div_ceil(method.threads())).max(1);
+        // More would be memory for nothing: each worker takes its share.
+        encoding.lanes = method
+            .lanes()
+            .min((left * self.starts).div_ceil(method.threads()))
+            .max(1);
         let size = block_rows(shape.data, method.lanes());
         let mut blocks = cuts
             .iter()

@@ -1,6 +1,7 @@
 //! Loss, gradient and chi-squared at codes that are given: what an encoding reports, computed once more.
 
-use crate::encoder::{Encoding, Samples};
+use crate::encoder::Samples;
+use crate::encoding::Encoding;
 use crate::gradient_flow::GradientFlow;
 use faer::Mat;
 use gfe_model::Cols;

@@ -3,7 +3,8 @@
 //! The encoder sees a random part of the values, the others weigh nothing. D in the loss stays the number of all
 //! values, so that the horizon's term means the same prior as where everything is seen.
 
-use crate::encoder::{Block, Encoded, Encoding, Samples, encode_blocks};
+use crate::encoder::{Block, Encoded, Samples, encode_blocks};
+use crate::encoding::Encoding;
 use crate::pass::{Codes, Pass};
 use crate::train::shuffle::shuffled;
 use faer::Mat;

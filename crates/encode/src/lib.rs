@@ -15,6 +15,7 @@ mod at_codes;
 mod batch;
 mod data;
 mod encoder;
+mod encoding;
 mod gradient_flow;
 mod held_out;
 mod ledger;
@@ -35,10 +36,8 @@ mod warm_start;
 
 pub use at_codes::{AtCode, at_codes};
 pub use data::Data;
-pub use encoder::{
-    Block, Encoded, Encoding, Order, Record, Samples, Trace, TracePoint, default_lanes, encode, encode_blocks,
-    encode_blocks_until, encode_from,
-};
+pub use encoder::{Block, Encoded, Record, Samples, encode, encode_blocks, encode_blocks_until, encode_from};
+pub use encoding::{Encoding, Order, Trace, TracePoint, default_lanes};
 pub use gradient_flow::GradientFlow;
 pub use held_out::{HeldOut, HeldOutLoss, held_out, seen_values};
 pub use nearest::{Nearest, kept_codes};

@@ -2,7 +2,8 @@
 
 use crate::GradientFlow;
 use crate::data::Data;
-use crate::encoder::{Block, Encoded, Encoding};
+use crate::encoder::{Block, Encoded};
+use crate::encoding::Encoding;
 use crate::noise::Noise;
 use crate::solver::Precision;
 use crate::uncertainty::{Errors, Uncertainty};

@@ -1,7 +1,7 @@
 //! Starts at codes that are known already: those whose decoded data are nearest to a sample.
 
 use crate::batch::Engine;
-use crate::encoder::Encoding;
+use crate::encoding::Encoding;
 use crate::train::shuffle::shuffled;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};

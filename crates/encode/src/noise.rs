@@ -2,7 +2,8 @@
 //! the decoder was not trained on.
 
 use crate::GradientFlow;
-use crate::encoder::{Encoded, Encoding, Samples, encode};
+use crate::encoder::{Encoded, Samples, encode};
+use crate::encoding::Encoding;
 use faer::Mat;
 use gfe_ode::{FlowError, Lanewise, Point, Work};
 

@@ -1,6 +1,7 @@
 //! Single precision: codes for a trainer, and what is encoded again in double precision.
 
-use crate::encoder::{Block, Encoded, Encoding, Samples, encode_block, encode_from};
+use crate::encoder::{Block, Encoded, Samples, encode_block, encode_from};
+use crate::encoding::Encoding;
 use crate::solver::Precision;
 use faer::Mat;
 use gfe_model::Cols;

@@ -1,6 +1,6 @@
 //! The solvers by name, with their settings and defaults.
 
-use crate::encoder::Encoding;
+use crate::encoding::Encoding;
 use gfe_model::Loss;
 use gfe_ode::control::{Decrease, Fixed, Grid, Pi, StepController, Trust};
 use gfe_ode::diffsol::{Integration, Scheme};

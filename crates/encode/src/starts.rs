@@ -1,7 +1,8 @@
 //! Several starts of one sample: where they begin, which of their ends is taken, and how many minima they found.
 
 use crate::Start;
-use crate::encoder::{Block, Encoded, Encoding, Record};
+use crate::encoder::{Block, Encoded, Record};
+use crate::encoding::Encoding;
 use faer::{Mat, MatRef};
 use gfe_model::{Cols, DecodeError, Decoder, Targets};
 use gfe_ode::FlowError;

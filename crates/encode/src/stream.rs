@@ -1,7 +1,8 @@
 //! What the workers of one encoding share: the samples of the blocks in flight and their results.
 
 use crate::data::Data;
-use crate::encoder::{Block, Encoded, Encoding, Record, Shared, Trace, TracePoint};
+use crate::encoder::{Block, Encoded, Record, Shared};
+use crate::encoding::{Encoding, Trace, TracePoint};
 use crate::ledger::Ledger;
 use crate::measure::{self, Measure};
 use crate::starts;
@@ -215,9 +216,6 @@ fn finish_empty(how: &Encoding<'_>, loaded: &Loaded) {
     measure::make_room(how, &loaded.block, &mut results.encoded);
 }
 
-/// Samples that a worker takes though others have none: products of fewer are much slower.
-const FEW: usize = 32;
-
 /// The queue as one worker sees it. Where there are fewer samples than lanes, each worker takes its share.
 pub(crate) struct Feed<'a> {
     stream: &'a Stream<'a>,
@@ -236,7 +234,7 @@ impl Queue for Feed<'_> {
         let mut state = locked(&self.stream.state);
         let sample = loop {
             let share = (state.queue.len() + state.flying).div_ceil(self.stream.how.threads.max(1));
-            if self.held.get() >= share.max(FEW) && !state.queue.is_empty() {
+            if self.held.get() >= share && !state.queue.is_empty() {
                 return Next::NotYet;
             }
             match state.queue.pop_front() {

@@ -10,7 +10,8 @@
 
 use super::sum::Sum;
 use crate::batch::fresh_version;
-use crate::encoder::{Encoded, Encoding, Order, Samples, encode_with};
+use crate::encoder::{Encoded, Samples, encode_with};
+use crate::encoding::{Encoding, Order};
 use crate::gradient_flow::GradientFlow;
 use crate::ledger::Ledger;
 use crate::solver::Solver;

@@ -3,7 +3,8 @@
 use super::autoencoder::{encoder_codes, losses_at};
 use super::learner::broke_down;
 use super::{Tally, TrainError};
-use crate::encoder::{Encoded, Encoding, Samples, encode};
+use crate::encoder::{Encoded, Samples, encode};
+use crate::encoding::Encoding;
 use crate::held_out::{HeldOut, HeldOutLoss, Masked, held_out};
 use faer::Mat;
 use gfe_model::{Cols, Decoder, Loss};

@@ -36,7 +36,8 @@ pub use shuffle::split;
 pub use tally::Tally;
 pub use trainer::{Best, Event, Position, Record, State, Trainer};
 
-use crate::encoder::{Encoding, Samples};
+use crate::encoder::Samples;
+use crate::encoding::Encoding;
 use crate::held_out::HeldOut;
 use auto_decoder::AutoDecoder;
 use autoencoder::Autoencoder;

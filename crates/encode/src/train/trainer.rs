@@ -120,7 +120,7 @@ impl<'a> Trainer<'a> {
         validation: Option<Validation<'a>>,
     ) -> Result<Self, TrainError> {
         let width = how.batch_size.clamp(1, training.data.y.ncols().max(1));
-        // With more lanes the first worker would take the whole mini-batch, and the others none of it.
+        // More would be memory for nothing: each worker takes its share of a mini-batch.
         let lanes = how.encoding.lanes.min(width.div_ceil(how.encoding.threads.max(1)));
         let learner = how.learner(lanes)?;
         let mut values = vec![0.0; learner.len()];

@@ -9,7 +9,8 @@ mod system;
 
 use crate::GradientFlow;
 use crate::batch::fresh_version;
-use crate::encoder::{Encoded, Encoding, Samples, encode};
+use crate::encoder::{Encoded, Samples, encode};
+use crate::encoding::Encoding;
 use crate::pass::{Codes, Pass};
 use crate::solver::Solver;
 use faer::Mat;
