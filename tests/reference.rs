@@ -2,9 +2,7 @@
 
 use faer::{Mat, MatRef};
 use gfe_encode::train::{Codes, adjoint, frozen};
-use gfe_encode::{
-    Amd, Begin, Encoded, Encoding, HeldOut, Order, Ptc, Rate, Record, Samples, Solver, Trace, encode, held_out,
-};
+use gfe_encode::{Amd, Encoded, Encoding, HeldOut, Ptc, Record, Samples, Solver, Trace, encode, held_out};
 use gfe_io::ModelFile;
 use gfe_model::dense::Dense;
 use gfe_model::{Decoder, LossKind, Targets};
@@ -95,26 +93,18 @@ impl Reference {
 /// To a small gradient, without a horizon.
 fn encoding(open: &(dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'_> {
     Encoding {
-        open,
-        loss: LossKind::Bce.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
-        common_z0: None,
-        solver: Solver::Ptc(Ptc {
-            edm_tol: 0.0,
-            ..Ptc::default()
-        }),
         t_end: f64::INFINITY,
         gtol: 1e-6,
-        max_steps: 1000,
         lanes: 40,
         threads: 2,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(
+            open,
+            LossKind::Bce.loss(),
+            Solver::Ptc(Ptc {
+                edm_tol: 0.0,
+                ..Ptc::default()
+            }),
+        )
     }
 }
 

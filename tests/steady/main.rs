@@ -8,7 +8,7 @@ mod counting;
 mod stops;
 
 use faer::{Mat, MatRef};
-use gfe_encode::{Begin, Block, Encoded, Encoding, Order, Ptc, Rate, Solver, Trace, encode_blocks};
+use gfe_encode::{Block, Encoded, Encoding, Order, Ptc, Solver, Trace, encode_blocks};
 use gfe_io::ModelFile;
 use gfe_model::dense::{Dense, DenseConfig};
 use gfe_model::{Decoder, LossKind};
@@ -142,26 +142,22 @@ pub fn encode(
     let latent = open().shape().latent;
     let zeros = vec![0.0; latent];
     let how = Encoding {
-        open,
-        loss: with.loss.loss(),
         order: with.order,
-        rate: Rate::default(),
         common_z0: start.is_none().then_some(&zeros[..]),
-        solver: with.solver.unwrap_or(Solver::Ptc(Ptc {
-            edm_tol: with.edm_tol,
-            ..Ptc::default()
-        })),
         t_end: with.t_end,
         gtol: with.gtol,
         max_steps: 10_000,
         lanes: 64,
         threads: 2,
         trace: Trace::Steps,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(
+            open,
+            with.loss.loss(),
+            with.solver.unwrap_or(Solver::Ptc(Ptc {
+                edm_tol: with.edm_tol,
+                ..Ptc::default()
+            })),
+        )
     };
     let mut block = Some(Block {
         row: 0,

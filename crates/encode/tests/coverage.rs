@@ -7,7 +7,7 @@
 
 use faer::linalg::solvers::Solve;
 use faer::{Mat, MatRef, Side};
-use gfe_encode::{Begin, Encoded, Encoding, Noise, Order, Ptc, Rate, Samples, Solver, Trace, encode_from};
+use gfe_encode::{Encoded, Encoding, Noise, Ptc, Samples, Solver, encode_from};
 use gfe_model::dense::{Activation, Dense, DenseConfig};
 use gfe_model::{At, Cols, Decoder, LossKind, Output, Targets, Trainable};
 use gfe_ode::Curvature;
@@ -100,27 +100,17 @@ impl How<'_> {
     fn run<T>(&self, what: impl FnOnce(&Encoding<'_>) -> T) -> T {
         let decoder = self.made.decoder.clone();
         let open = move || -> Box<dyn Decoder> { Box::new(decoder.clone()) };
+        let solver = Solver::Ptc(Ptc {
+            edm_tol: 1e-6,
+            ..Ptc::default()
+        });
         what(&Encoding {
-            open: &open,
-            loss: self.loss.loss(),
-            order: Order::Gradient,
-            rate: Rate::default(),
-            common_z0: None,
-            solver: Solver::Ptc(Ptc {
-                edm_tol: 1e-6,
-                ..Ptc::default()
-            }),
             t_end: self.t_end,
-            gtol: 1e-9,
-            max_steps: 1000,
             lanes: 64,
             threads: 2,
-            trace: Trace::None,
-            reconstruction: false,
-            starts: 1,
-            begin: Begin::Z0,
             uncertainty: Some(Curvature::Exact),
             noise: self.noise,
+            ..Encoding::new(&open, self.loss.loss(), solver)
         })
     }
 

@@ -1,7 +1,7 @@
 //! The loss on values that the encoder did not see.
 
 use faer::Mat;
-use gfe_encode::{Begin, Encoding, HeldOut, Order, Ptc, Rate, Samples, Solver, Trace, encode, held_out, seen_values};
+use gfe_encode::{Encoding, HeldOut, Ptc, Samples, Solver, encode, held_out, seen_values};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{At, Decoder, LossKind, Output, Targets};
 
@@ -34,23 +34,10 @@ fn params() -> Vec<f64> {
 
 fn encoding(lanes: usize, threads: usize) -> Encoding<'static> {
     Encoding {
-        open: &open,
-        loss: LossKind::Bce.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
-        common_z0: None,
-        solver: Solver::Ptc(Ptc::default()),
         t_end: 1e3,
-        gtol: 1e-9,
-        max_steps: 1000,
         lanes,
         threads,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(&open, LossKind::Bce.loss(), Solver::Ptc(Ptc::default()))
     }
 }
 

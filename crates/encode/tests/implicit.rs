@@ -2,7 +2,7 @@
 
 use faer::{Mat, MatRef};
 use gfe_encode::train::{Codes, Implicit, ImplicitError, frozen, implicit};
-use gfe_encode::{Amd, Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode};
+use gfe_encode::{Amd, Encoding, Ptc, Samples, Solver, encode};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{
     At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Output, SecondOrder, Seeds, Tangent, Taped,
@@ -153,27 +153,19 @@ type Open<'a> = &'a (dyn Fn() -> Box<dyn Decoder> + Sync);
 /// To the last digit that can be had.
 fn encoding(open: Open<'_>, loss: LossKind, t_end: f64) -> Encoding<'_> {
     Encoding {
-        open,
-        loss: loss.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
-        common_z0: None,
-        solver: Solver::Ptc(Ptc {
-            edm_tol: 0.0,
-            exact: true,
-            ..Ptc::default()
-        }),
         t_end,
         gtol: 1e-15,
-        max_steps: 1000,
         lanes: 2,
         threads: 2,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(
+            open,
+            loss.loss(),
+            Solver::Ptc(Ptc {
+                edm_tol: 0.0,
+                exact: true,
+                ..Ptc::default()
+            }),
+        )
     }
 }
 

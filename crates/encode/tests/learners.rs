@@ -5,7 +5,7 @@ use gfe_encode::train::{
     Event, Every, FlowLearning, FlowStart, Gradient, Learning, LearningRate, Length, Optimizer, Outer, State, Trainer,
     Training, encoder_codes, losses_at,
 };
-use gfe_encode::{Begin, Encoding, HeldOut, Order, Ptc, Rate, Samples, Solver, Steps, Trace, encode};
+use gfe_encode::{Encoding, HeldOut, Ptc, Samples, Solver, Steps, encode};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 use gfe_ode::control::Grid;
@@ -44,26 +44,18 @@ fn samples<'a>(y: &'a Mat<f64>, z0: &'a Mat<f64>) -> Samples<'a> {
 
 fn encoding() -> Encoding<'static> {
     Encoding {
-        open: &open,
-        loss: LossKind::Mse.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
         common_z0: Some(&[0.0; LATENT]),
-        solver: Solver::Ptc(Ptc {
-            edm_tol: 0.0,
-            ..Ptc::default()
-        }),
         t_end: T_END,
         gtol: 1e-11,
-        max_steps: 1000,
         lanes: 3,
-        threads: 1,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(
+            &open,
+            LossKind::Mse.loss(),
+            Solver::Ptc(Ptc {
+                edm_tol: 0.0,
+                ..Ptc::default()
+            }),
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! Encoding in blocks: order, bits, and an end whatever goes wrong.
 
 use faer::Mat;
-use gfe_encode::{Begin, Block, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode, encode_blocks};
+use gfe_encode::{Block, Encoding, Ptc, Samples, Solver, encode, encode_blocks};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Tangent, Taped, Targets, TensorSpec};
 use gfe_ode::{FlowError, Status};
 
@@ -93,26 +93,19 @@ impl Tangent for Sinh {
 
 fn encoding<'a>(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync)) -> Encoding<'a> {
     Encoding {
-        open,
-        loss: LossKind::Mse.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
-        common_z0: None,
-        solver: Solver::Ptc(Ptc {
-            edm_tol: 0.0,
-            ..Ptc::default()
-        }),
         t_end: f64::INFINITY,
         gtol: 1e-10,
-        max_steps: 1000,
         lanes: 5,
         threads: 2,
-        trace: Trace::None,
         reconstruction: true,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(
+            open,
+            LossKind::Mse.loss(),
+            Solver::Ptc(Ptc {
+                edm_tol: 0.0,
+                ..Ptc::default()
+            }),
+        )
     }
 }
 

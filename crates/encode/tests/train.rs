@@ -4,7 +4,7 @@ use faer::Mat;
 use gfe_encode::train::{
     Event, Every, FlowLearning, Learning, LearningRate, Length, Optimizer, Tally, Trainer, Training,
 };
-use gfe_encode::{Begin, Encoding, Order, Ptc, Rate, Samples, Solver, Trace, encode};
+use gfe_encode::{Encoding, Ptc, Samples, Solver, encode};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 
@@ -31,26 +31,18 @@ fn one_plain_step<'a>(
 ) -> Training<'a> {
     Training {
         encoding: Encoding {
-            open,
-            loss: LossKind::Mse.loss(),
-            order: Order::default(),
-            rate: Rate::default(),
-            common_z0: None,
-            solver: Solver::Ptc(Ptc {
-                edm_tol: 0.0,
-                ..Ptc::default()
-            }),
             t_end,
             gtol: 1e-11,
-            max_steps: 1000,
             lanes: 3,
             threads: 2,
-            trace: Trace::None,
-            reconstruction: false,
-            starts: 1,
-            begin: Begin::Z0,
-            uncertainty: None,
-            noise: None,
+            ..Encoding::new(
+                open,
+                LossKind::Mse.loss(),
+                Solver::Ptc(Ptc {
+                    edm_tol: 0.0,
+                    ..Ptc::default()
+                }),
+            )
         },
         decoder,
         learning: Learning::Flow(FlowLearning::default()),

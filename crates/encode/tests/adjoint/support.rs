@@ -2,7 +2,7 @@
 
 use faer::Mat;
 use gfe_encode::train::adjoint;
-use gfe_encode::{Begin, Encoded, Encoding, Order, Rate, Samples, Solver, Trace};
+use gfe_encode::{Encoded, Encoding, Samples, Solver};
 use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 
@@ -62,23 +62,12 @@ impl Set {
 
 pub fn encoding(open: &(dyn Fn() -> Box<dyn Decoder> + Sync), solver: Solver, t_end: f64) -> Encoding<'_> {
     Encoding {
-        open,
-        loss: LossKind::Mse.loss(),
-        order: Order::default(),
-        rate: Rate::default(),
-        common_z0: None,
-        solver,
         t_end,
         gtol: 1e-12,
         max_steps: 100_000,
         lanes: 3,
         threads: 2,
-        trace: Trace::None,
-        reconstruction: false,
-        starts: 1,
-        begin: Begin::Z0,
-        uncertainty: None,
-        noise: None,
+        ..Encoding::new(open, LossKind::Mse.loss(), solver)
     }
 }
 
