@@ -27,8 +27,6 @@ const ENOUGH: Duration = Duration::from_secs(1);
 const RUN: usize = 8;
 /// Bytes of an output beside its rows.
 const SLACK: u64 = 1 << 20;
-/// Blocks that an encoding has in memory: those in flight, and one being read.
-const BLOCKS: u64 = 5;
 
 /// Runs it for an encoding that is checked and ready.
 pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
@@ -42,6 +40,12 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let trace_values = 4 + if job.trace_at.is_empty() { 0 } else { shape.latent };
     let block = block_rows(shape.data, job.method.lanes()).min(rows.len());
     let block_bytes = (8 * block * (shape.data * 3 + shape.latent * 4)) as u64;
+    let open = job.model.architecture.opener();
+    let encoding = Encoding {
+        starts: job.starts,
+        ..job.method.encoding(&open)
+    };
+    let blocks_bytes = encoding.blocks_in_memory(block).min(rows.len().div_ceil(block.max(1))) as u64 * block_bytes;
     // A part is a file in memory, and then its bytes beside it.
     let part_rows = job.part_rows(&layout).min(rows.len()) as u64;
     let part_bytes = |needed: u64| 2 * needed / layout.samples.max(1) as u64 * part_rows;
@@ -67,7 +71,7 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
         "samples": rows.len(),
         "decoder": decoder,
         "output": {"path": output, "bytes": needed, "disk_bytes": disk, "free_bytes": free, "fits": disk <= free},
-        "memory_bytes": peak_bytes().map(|peak| peak + BLOCKS * block_bytes + part_bytes(needed)),
+        "memory_bytes": peak_bytes().map(|peak| peak + blocks_bytes + part_bytes(needed)),
         "probe": {"samples": probe.rows, "failed": summary["failed"], "status": summary["status"],
             "seconds": summary["seconds"], "samples_per_second": summary["samples_per_second"]},
         "seconds": if probe.rows > 0 { json!(rows.len() as f64 / per_second) } else { json!(0.0) },

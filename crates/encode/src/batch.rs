@@ -136,6 +136,11 @@ impl<'a> Engine<'a> {
         Engine { version, ..self }
     }
 
+    /// The most columns whose directions fit one call of [`Engine::tangents`].
+    pub(crate) fn most_tangents(&self) -> usize {
+        self.z_dot.ncols() / self.z_dot.nrows()
+    }
+
     /// Whether the decoder has the products that an adjoint is made of.
     pub(crate) fn differentiable(&self) -> bool {
         self.decoder.tangent().is_some() && self.decoder.second_order().is_some()

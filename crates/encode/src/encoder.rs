@@ -27,8 +27,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-/// Blocks read and not yet delivered: enough that a slow sample of the oldest keeps no worker waiting.
-const BLOCKS_IN_FLIGHT: usize = 4;
 /// Between two looks at whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -142,7 +140,8 @@ pub struct Block {
 
 /// Encodes every block that `next` gives under the weights `params` `[P]`, and hands block and result to `done`, in order.
 ///
-/// `next` and `done` run on the caller's thread while the workers compute; at most four blocks are in memory. A sample's
+/// `next` and `done` run on the caller's thread while the workers compute; four blocks are in memory, or as many as fill all
+/// lanes twice ([`Encoding::blocks_in_memory`]). A sample's
 /// result has the same bits whatever its neighbors, lanes, threads and the cut into blocks. A datum that the loss does not
 /// admit gets the status `bad_input` and touches no other. Fails where `next` or `done` does, or where the decoder
 /// breaks down. Gives the work that all samples share, which no record counts: the Jacobian at a common z0.
@@ -200,7 +199,9 @@ fn encode_into<E: From<FlowError>>(
                 stream.say(Word::Stopped(result));
             });
         }
-        let result = catch_unwind(AssertUnwindSafe(|| carry(&stream, (&hear, stop), &mut next, &mut done)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            carry(how, (&stream, &hear, stop), &mut next, &mut done)
+        }));
         // Whatever happened, a panic here or there included, no worker may wait for more or begin what nobody wants.
         stream.abandon();
         result.unwrap_or_else(|panic| resume_unwind(panic))
@@ -272,18 +273,20 @@ pub(crate) fn encode_block(
 
 /// Reads ahead and delivers in order until both ends are dry, or `stop` is true.
 fn carry<E: From<FlowError>>(
-    stream: &Stream<'_>,
-    (hear, stop): (&Receiver<Word>, Option<&AtomicBool>),
+    how: &Encoding<'_>,
+    (stream, hear, stop): (&Stream<'_>, &Receiver<Word>, Option<&AtomicBool>),
     next: &mut dyn FnMut() -> Result<Option<Block>, E>,
     done: &mut dyn FnMut(&Block, Encoded) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut read, mut delivered, mut dry) = (0, 0, false);
+    let (mut samples, mut running) = (0, how.threads.max(1));
     let mut waiting = BTreeMap::new();
     loop {
         let stopped = || stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-        while !stopped() && !dry && read - delivered < BLOCKS_IN_FLIGHT {
+        while !stopped() && !dry && how.reads_on(read - delivered, samples) {
             match next()? {
                 Some(block) => {
+                    samples += how.starts.max(1) * block.y.ncols();
                     stream.push(block);
                     read += 1;
                 }
@@ -298,17 +301,24 @@ fn carry<E: From<FlowError>>(
         }
         match hear.recv_timeout(PATIENCE) {
             Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => running = 0,
             Ok(Word::Ready(loaded)) => {
                 waiting.insert(loaded.index(), loaded);
             }
             Ok(Word::Stopped(Err(panic))) => resume_unwind(panic),
-            Ok(Word::Stopped(Ok(result))) => result?,
-            Err(_) => return Err(FlowError("every worker has stopped with blocks still to encode".into()).into()),
+            Ok(Word::Stopped(Ok(result))) => {
+                result?;
+                running -= 1;
+            }
         }
         while let Some(loaded) = waiting.remove(&delivered) {
             let encoded = loaded.take();
             done(loaded.block(), encoded)?;
+            samples -= how.starts.max(1) * loaded.block().y.ncols();
             delivered += 1;
+        }
+        if running == 0 && delivered < read {
+            return Err(FlowError("every worker has stopped with blocks still to encode".into()).into());
         }
     }
 }

@@ -14,6 +14,9 @@ const LEAST_LANES: usize = 16;
 /// Memory of a worker's batches.
 const LANE_BYTES: usize = 64 << 20;
 
+/// Blocks read and not yet delivered, at the least: enough that a slow sample of the oldest keeps no worker waiting.
+const BLOCKS_IN_FLIGHT: usize = 4;
+
 /// Lanes for a decoder: as many as fill its products, fewer where its values are so many that their memory counts.
 pub fn default_lanes(decoder: &dyn Decoder) -> usize {
     // Two batches of y, w, x, dl/dx and the tape.
@@ -102,7 +105,7 @@ pub struct TracePoint {
 }
 
 impl<'a> Encoding<'a> {
-    /// The flow of first order by `solver`, a worker with 128 lanes, everything else as `gfe encode` has it by default.
+    /// The flow of first order by `solver`, a worker with 128 lanes, everything else as `gfe encode` has it by default for ptc.
     pub fn new(open: &'a (dyn Fn() -> Box<dyn Decoder> + Sync), loss: &'a dyn Loss, solver: Solver) -> Self {
         Encoding {
             open,
@@ -151,6 +154,23 @@ impl Encoding<'_> {
     /// The precision in which it is done, but for a decoder that offers no other than double.
     pub(crate) fn precision(&self) -> Precision {
         self.solver.precision(self.gtol, self.loss)
+    }
+
+    /// Whether to read one more block, with so many blocks of so many samples in all in flight: those for another load of
+    /// every lane have to be there.
+    pub(crate) fn reads_on(&self, blocks: usize, samples: usize) -> bool {
+        let lanes = self.threads.max(1) * self.solver.lanes(self.lanes);
+        blocks < BLOCKS_IN_FLIGHT || samples < 2 * lanes
+    }
+
+    /// Blocks in memory at most, of `rows` samples each.
+    pub fn blocks_in_memory(&self, rows: usize) -> usize {
+        let samples = rows.max(1) * self.starts.max(1);
+        let mut in_flight = 1;
+        while self.reads_on(in_flight, in_flight * samples) {
+            in_flight += 1;
+        }
+        in_flight
     }
 
     /// Whether a sample of a block can be encoded: the loss admits its datum, and what is known of it is finite.

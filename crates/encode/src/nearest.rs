@@ -3,8 +3,8 @@
 use crate::batch::Engine;
 use crate::encoding::Encoding;
 use crate::train::shuffle::shuffled;
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat};
+use gfe_model::columns::product;
 use gfe_model::{Cols, Loss, Targets};
 use gfe_ode::FlowError;
 
@@ -132,10 +132,10 @@ impl<'a> Nearest<'a> {
         let column = |b: usize| b.min(samples - 1);
         let weight = |i: usize, b: usize| data.w.map_or(1.0, |w| w[(i, column(b))]);
         let w = Mat::from_fn(values, width, weight);
-        // What stands in the place of a missing value is not looked at.
-        let wy = Mat::from_fn(values, width, |i, b| match weight(i, b) {
+        // -w y; what stands in the place of a missing value is not looked at.
+        let minus_wy = Mat::from_fn(values, width, |i, b| match weight(i, b) {
             0.0 => 0.0,
-            w => w * data.y[(i, column(b))],
+            w => -w * data.y[(i, column(b))],
         });
         let mut best: Vec<Vec<(f64, usize)>> = vec![Vec::new(); samples];
         for first in (0..self.len()).step_by(TOGETHER) {
@@ -143,15 +143,8 @@ impl<'a> Nearest<'a> {
             let term = |k: usize| Mat::from_fn(values, x.ncols(), |i, c| self.loss.terms(x[(i, c)])[k]);
             let (a, b) = (term(0), term(1));
             let mut losses = Mat::zeros(x.ncols(), width);
-            matmul(
-                losses.as_mut(),
-                Accum::Replace,
-                a.transpose(),
-                w.as_ref(),
-                1.0,
-                Par::Seq,
-            );
-            matmul(losses.as_mut(), Accum::Add, b.transpose(), wy.as_ref(), -1.0, Par::Seq);
+            product(losses.as_mut(), Accum::Replace, a.transpose(), w.as_ref());
+            product(losses.as_mut(), Accum::Add, b.transpose(), minus_wy.as_ref());
             for (sample, best) in best.iter_mut().enumerate() {
                 let own = losses.col_as_slice(sample).iter().enumerate();
                 best.extend(own.map(|(c, loss)| (*loss, first + c)));

@@ -1,9 +1,10 @@
 //! Encoding in blocks: order, bits, and an end whatever goes wrong.
 
 use faer::Mat;
-use gfe_encode::{Block, Encoding, Ptc, Samples, Solver, encode, encode_blocks};
+use gfe_encode::{Block, Encoded, Encoding, Ptc, Samples, Solver, encode, encode_blocks};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, DecoderShape, LossKind, Tangent, Taped, Targets, TensorSpec};
-use gfe_ode::{FlowError, Status};
+use gfe_ode::{Curvature, FlowError, Status};
+use std::cell::Cell;
 
 /// What a decoder does where its first output would be beyond 50.
 #[derive(Clone, Copy)]
@@ -160,6 +161,65 @@ fn blocks_of_any_size_come_back_in_order_with_the_bits_of_one_block() {
         let x = whole.reconstruction.as_ref().expect("it was asked for").col_as_slice(b);
         assert!((x[0] - 0.1 * b as f64).abs() < 1e-8 && (x[1] - 0.1 * b as f64 - 1.0).abs() < 1e-8);
     }
+}
+
+/// More lanes than one product for all directions takes; and the same with everything in fewer.
+#[test]
+fn any_number_of_lanes_gives_the_same_bits() {
+    let open = || -> Box<dyn Decoder> { Box::new(Sinh(Trap::None)) };
+    let (y, z0) = (data(700), Mat::zeros(2, 700));
+    let samples = Samples {
+        data: Targets { y: y.as_ref(), w: None },
+        context: None,
+        z0: z0.as_ref(),
+    };
+    let [few, many] = [5, 700].map(|lanes| {
+        let how = Encoding {
+            lanes,
+            threads: 1,
+            uncertainty: Some(Curvature::GaussNewton),
+            noise: None,
+            loss: LossKind::Gaussian.loss(),
+            ..encoding(&open)
+        };
+        encode(&how, &[], samples).expect("nothing fails")
+    });
+    assert!(few.records.iter().all(|record| record.status == Status::Converged));
+    assert_eq!(few.z, many.z);
+    let bits = |encoded: &Encoded| -> Vec<u64> { encoded.records.iter().map(|record| record.edm.to_bits()).collect() };
+    assert_eq!(bits(&few), bits(&many));
+}
+
+/// However many samples a block has, those of another load of every lane are read ahead.
+#[test]
+fn enough_blocks_are_read_ahead_for_all_lanes_of_all_threads() {
+    let open = || -> Box<dyn Decoder> { Box::new(Sinh(Trap::None)) };
+    let how = Encoding {
+        threads: 3,
+        lanes: 10,
+        ..encoding(&open)
+    };
+    let most = [1, 7, 15, 100].map(|rows| how.blocks_in_memory(rows));
+    assert_eq!(most, [60, 9, 4, 4]);
+    let y = data(200);
+    let (mut blocks, read, mut delivered) = (blocks(&y, &[4; 50]).into_iter(), Cell::new(0), 0);
+    let mut ahead = Vec::new();
+    encode_blocks(
+        &how,
+        &[],
+        || {
+            let block = blocks.next();
+            read.set(read.get() + usize::from(block.is_some()));
+            Ok::<_, FlowError>(block)
+        },
+        |_, _| {
+            ahead.push(read.get() - delivered);
+            delivered += 1;
+            Ok(())
+        },
+    )
+    .expect("nothing fails");
+    assert_eq!((ahead.len(), ahead[0], ahead.iter().max()), (50, 15, Some(&15)));
 }
 
 #[test]

@@ -1,7 +1,18 @@
-//! What every decoder does with batches: columns as slices, memory as batches, and cuts into blocks of columns.
+//! What every decoder does with batches: columns as slices, memory as batches, cuts into blocks of columns, and products.
 
 use crate::{At, Cols, ColsMut, Taped};
-use std::ops::Range;
+use faer::linalg::matmul::matmul;
+use faer::prelude::IntoConst;
+use faer::traits::ComplexField;
+use faer::{Accum, MatMut, MatRef, Par};
+use std::ops::{AddAssign, Mul, Range};
+
+/// Terms that faer's large product sums before it adds them to the result.
+const DEPTH: usize = 512;
+
+/// Multiplications up to which faer takes its small product. It sums all terms at once, or 64 where the left matrix is not
+/// stored by columns.
+const SMALL: usize = 4096;
 
 /// Column `lane` of a batch.
 pub fn column(batch: Cols<'_>, lane: usize) -> &[f64] {
@@ -50,6 +61,56 @@ pub fn lanes_of<'a>(taped: Taped<'a>, lanes: &Range<usize>) -> Taped<'a> {
     }
 }
 
+/// to = left right, or to += left right, on this thread; with the bits of every column the same at all numbers of
+/// columns from two on.
+///
+/// Which of faer's products is taken depends on that number, and with it how an element of many terms is summed: here a
+/// small product sums as a large one does.
+pub fn product<T: ComplexField + Copy + AddAssign + Mul<Output = T>>(
+    mut to: MatMut<'_, T>,
+    accum: Accum,
+    left: MatRef<'_, T>,
+    right: MatRef<'_, T>,
+) {
+    let (rows, columns, terms) = (to.nrows(), to.ncols(), left.ncols());
+    // A single row or column is a product with a vector, of whatever length.
+    if rows < 2 || columns < 2 || rows * columns * terms > SMALL {
+        matmul(to, accum, left, right, T::one_impl(), Par::Seq);
+        return;
+    }
+    let mut memory = [T::zero_impl(); SMALL / 2];
+    let left = if left.row_stride() == 1 {
+        left
+    } else {
+        let mut by_columns = MatMut::from_column_major_slice_mut(&mut memory[..rows * terms], rows, terms);
+        by_columns.copy_from(left);
+        by_columns.into_const()
+    };
+    let whole = terms.min(DEPTH);
+    matmul(
+        to.as_mut(),
+        accum,
+        left.subcols(0, whole),
+        right.subrows(0, whole),
+        T::one_impl(),
+        Par::Seq,
+    );
+    for first in (whole..terms).step_by(DEPTH) {
+        let count = DEPTH.min(terms - first);
+        let (left, right) = (left.subcols(first, count), right.subrows(first, count));
+        if count > 1 {
+            matmul(to.as_mut(), Accum::Add, left, right, T::one_impl(), Par::Seq);
+            continue;
+        }
+        // Of a single term faer rounds the sum alone, but the product too where it is the last of many.
+        for column in 0..columns {
+            for row in 0..rows {
+                to[(row, column)] += left[(row, 0)] * right[(0, column)];
+            }
+        }
+    }
+}
+
 /// The widest block of [`blocks`] for so many columns.
 pub fn widest(columns: usize, width: usize) -> usize {
     columns.min(width + 1)
@@ -72,6 +133,39 @@ pub fn blocks(columns: usize, width: usize) -> impl Iterator<Item = Range<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use faer::Mat;
+
+    /// Every way to store the left matrix, at numbers of terms around those by which faer's products differ.
+    #[test]
+    fn a_column_of_a_product_has_the_same_bits_at_every_width() {
+        for (rows, terms) in [1, 2, 3, 5, 17]
+            .iter()
+            .flat_map(|rows| [1, 2, 63, 64, 65, 257, 512, 513, 700, 1100].map(|terms| (*rows, terms)))
+        {
+            let values: Vec<f64> = (0..rows * terms).map(|i| (0.7 * i as f64).sin()).collect();
+            let right = Mat::from_fn(terms, 90, |i, b| (0.3 * i as f64 + 1.1 * b as f64).cos());
+            let by_rows = MatRef::from_row_major_slice(&values, rows, terms);
+            let by_columns = MatRef::from_column_major_slice(&values, rows, terms);
+            for (left, accum) in [
+                (by_rows, Accum::Replace),
+                (by_columns, Accum::Replace),
+                (by_rows, Accum::Add),
+            ] {
+                let of = |width: usize| {
+                    let mut to = Mat::full(rows, width, 0.1);
+                    product(to.as_mut(), accum, left, right.subcols(0, width));
+                    to
+                };
+                let whole = of(90);
+                for width in 2..90 {
+                    assert!(
+                        of(width) == whole.subcols(0, width),
+                        "{rows} x {terms}, {width} columns"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn blocks_cover_every_column_once_and_leave_none_alone() {

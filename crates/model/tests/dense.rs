@@ -134,6 +134,15 @@ fn a_column_has_the_same_bits_at_every_width() {
     assert_columns_ignore_the_width(&dense, &params, &[2, 3, 7, 64, 5120]);
 }
 
+/// Few rows of many terms: a product of a few columns is small to faer, one of more columns is not.
+#[test]
+fn a_column_of_few_rows_and_many_terms_has_the_same_bits_at_every_width() {
+    for (latent, layers) in [(2, &[600, 30][..]), (1, &[1100, 1]), (3, &[30, 600, 3]), (100, &[9, 4])] {
+        let (dense, params) = dense(latent, layers, Activation::Elu);
+        assert_columns_ignore_the_width(&dense, &params, &[2, 3, 7, 64, 300]);
+    }
+}
+
 #[test]
 fn a_column_of_the_large_decoder_has_the_same_bits_at_every_width() {
     let (dense, params) = dense(20, &[150, 300, 600, 784], Activation::Elu);

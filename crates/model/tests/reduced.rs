@@ -101,6 +101,8 @@ fn a_column_has_the_same_bits_at_every_width_in_single_precision() {
     for (latent, layers, widths) in [
         (8, &[33, 17, 5][..], &[2, 3, 7, 64, 257, 5120][..]),
         (1, &[32, 1], &[2, 3, 7, 300]),
+        (2, &[600, 30], &[2, 3, 7, 300]),
+        (3, &[30, 600, 3], &[2, 3, 7, 300]),
         (20, &[150, 300, 600, 784], &[2, 3, 7, 64, 300]),
     ] {
         let (dense, params) = dense(latent, layers, Activation::Elu);

@@ -1,7 +1,9 @@
 //! Columns of batches: see [`gfe_sdk::model::columns`]; and writing or adding to them.
 
 use gfe_sdk::faer::Accum;
-pub(crate) use gfe_sdk::model::columns::{batch, batch_mut, blocks, column, column_mut, cut, lanes_of, widest};
+pub(crate) use gfe_sdk::model::columns::{
+    batch, batch_mut, blocks, column, column_mut, cut, lanes_of, product, widest,
+};
 use gfe_sdk::{Cols, ColsMut};
 
 /// to = from, or to += from.

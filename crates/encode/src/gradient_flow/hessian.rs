@@ -185,7 +185,7 @@ impl GradientFlow<'_> {
     ) -> Result<(), FlowError> {
         self.pass(at, work)?;
         let dim = self.z0.nrows();
-        let chunk = (self.engine.x_dot.ncols() / dim).min(self.part.z.ncols());
+        let chunk = self.engine.most_tangents().min(self.part.z.ncols());
         for first in (0..at.lanes.len()).step_by(chunk) {
             let columns = first..at.lanes.len().min(first + chunk);
             let width = self.gather_passes(at, columns.clone());

@@ -284,9 +284,8 @@ impl Flow for GradientFlow<'_> {
         blocks: &mut [f64],
         work: &mut [Work],
     ) -> Result<(), FlowError> {
-        let dim = self.dim();
         self.pass(&at, work)?;
-        let chunk = (self.engine.x_dot.ncols() / dim).min(self.part.z.ncols());
+        let chunk = self.engine.most_tangents().min(self.part.z.ncols());
         let mut first = 0;
         while first < at.lanes.len() {
             // Columns whose Jacobian is known are not counted: they stand in chunks of their own.

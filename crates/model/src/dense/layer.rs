@@ -1,10 +1,10 @@
 //! One linear layer: where its tensors lie in `params` and its rows in the tape.
 
-use crate::columns::{column, column_mut};
+use crate::columns::{self, column, column_mut};
 use crate::{Cols, ColsMut};
-use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
+use std::ops::{AddAssign, Mul};
 
 /// a = W h + b, with W `[outputs, inputs]` and, in the tape of a hidden layer, the rows a, h = activation(a) and
 /// s = activation'(a), `outputs` of each.
@@ -57,13 +57,16 @@ impl Layer {
 }
 
 /// to = left right.
-pub(super) fn product<T: ComplexField>(to: MatMut<'_, T>, left: MatRef<'_, T>, right: MatRef<'_, T>) {
-    matmul(to, Accum::Replace, left, right, T::one_impl(), Par::Seq);
+pub(super) fn product<T>(to: MatMut<'_, T>, left: MatRef<'_, T>, right: MatRef<'_, T>)
+where
+    T: ComplexField + Copy + AddAssign + Mul<Output = T>,
+{
+    columns::product(to, Accum::Replace, left, right);
 }
 
 /// to += left right.
 pub(super) fn add_product(to: ColsMut<'_>, left: Cols<'_>, right: Cols<'_>) {
-    matmul(to, Accum::Add, left, right, 1.0, Par::Seq);
+    columns::product(to, Accum::Add, left, right);
 }
 
 /// to = left right + bias in every column.

@@ -1,6 +1,7 @@
 //! A linear layer: one matrix product over all lanes.
 
-use super::{Affine, Part, Weights, add_bias, add_bias_bar, product};
+use super::{Affine, Part, Weights, add_bias, add_bias_bar};
+use crate::columns::product;
 use gfe_sdk::faer::Accum;
 use gfe_sdk::{Cols, ColsMut};
 

@@ -17,8 +17,7 @@ pub(crate) use transpose::ConvTranspose2d;
 pub(crate) use upsample::Upsample;
 
 use crate::columns::{column, column_mut};
-use gfe_sdk::faer::linalg::matmul::matmul;
-use gfe_sdk::faer::{Accum, Par};
+use gfe_sdk::faer::Accum;
 use gfe_sdk::{Cols, ColsMut};
 
 /// Which part of an affine map.
@@ -103,11 +102,6 @@ impl Weights {
         let (matrix, bias) = params[self.start..][..self.len()].split_at_mut(self.rows * self.columns);
         (ColsMut::from_row_major_slice_mut(matrix, self.rows, self.columns), bias)
     }
-}
-
-/// to = left right, or to += left right.
-pub(crate) fn product(to: ColsMut<'_>, accum: Accum, left: Cols<'_>, right: Cols<'_>) {
-    matmul(to, accum, left, right, 1.0, Par::Seq);
 }
 
 /// Adds value c of `bias` to the c-th run of `plane` values, in every column.

@@ -6,8 +6,7 @@
 //! products here. Only a tile of the patch matrix exists at a time: whole images of some lanes where they are small, some
 //! rows of one lane's image where they are large.
 
-use super::product;
-use crate::columns::{blocks, column, column_mut, put};
+use crate::columns::{blocks, column, column_mut, product, put};
 use gfe_sdk::faer::{Accum, MatMut, MatRef};
 use gfe_sdk::{Cols, ColsMut};
 use std::ops::Range;
