@@ -40,12 +40,13 @@ pub(super) fn run(job: Job, as_json: bool) -> Result<ExitCode, CliError> {
     let trace_values = 4 + if job.trace_at.is_empty() { 0 } else { shape.latent };
     let block = block_rows(shape.data, job.method.lanes()).min(rows.len());
     let block_bytes = (8 * block * (shape.data * 3 + shape.latent * 4)) as u64;
-    let open = job.model.architecture.opener();
-    let encoding = Encoding {
+    let blocks = Encoding {
         starts: job.starts,
-        ..job.method.encoding(&open)
-    };
-    let blocks_bytes = encoding.blocks_in_memory(block).min(rows.len().div_ceil(block.max(1))) as u64 * block_bytes;
+        ..job.method.encoding(&job.model.architecture.opener())
+    }
+    .blocks_in_memory(block)
+    .min(rows.len().div_ceil(block.max(1)));
+    let blocks_bytes = blocks as u64 * block_bytes;
     // A part is a file in memory, and then its bytes beside it.
     let part_rows = job.part_rows(&layout).min(rows.len()) as u64;
     let part_bytes = |needed: u64| 2 * needed / layout.samples.max(1) as u64 * part_rows;

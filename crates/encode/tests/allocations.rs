@@ -6,7 +6,7 @@ use gfe_model::dense::{Activation, Dense, DenseConfig, DenseKind};
 use gfe_model::{Decoder, LossKind, Output, Targets};
 use gfe_ode::control::{Decrease, Fixed, Grid, Pi, StepController, Trust};
 use gfe_ode::explicit::{EULER, RK4, RungeKutta, TSIT5};
-use gfe_ode::implicit::LinearEuler;
+use gfe_ode::implicit::{LinearEuler, MatrixFreeEuler};
 use gfe_ode::{Method, ResultSink, Retired, StepRecord, Stepper, Tolerance, integrate};
 
 const LATENT: usize = 3;
@@ -54,13 +54,15 @@ fn no_step_allocates() {
     };
     let explicit = |tableau| Box::new(RungeKutta::new(tableau, tolerance, LATENT, LANES));
     let ptc = || Box::new(LinearEuler::new(None, LATENT, LANES));
-    let methods: [Batched; 6] = [
+    let matrix_free = Box::new(MatrixFreeEuler::new(LATENT, LANES));
+    let methods: [Batched; 7] = [
         ("euler", false, explicit(&EULER), Box::new(grid)),
         ("rk4", false, explicit(&RK4), Box::new(grid)),
         ("tsit5", false, explicit(&TSIT5), Box::new(Pi::new(tolerance))),
         ("amd", false, explicit(&EULER), Box::new(Decrease::default())),
         ("ptc", false, ptc(), Box::new(Trust::default())),
         ("ptc to single precision", true, ptc(), Box::new(Trust::default())),
+        ("ptc without a matrix", false, matrix_free, Box::new(Trust::default())),
     ];
     for (name, reduced, mut stepper, controller) in methods {
         let decoder = Box::new(dense.clone());

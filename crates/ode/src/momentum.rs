@@ -190,8 +190,9 @@ impl<F: Flow> Flow for Momentum<F> {
             return false;
         }
         let dim = self.inner.dim();
-        let mut force = vec![0.0; dim];
-        self.force(lane, t, z, f, &mut force);
+        let mut memory = std::mem::replace(&mut self.force, Mat::new());
+        let force = memory.col_as_slice_mut(lane);
+        self.force(lane, t, z, f, force);
         let uphill = force.iter().zip(&z[dim..]).map(|(force, m)| force * m).sum::<f64>() < 0.0;
         if uphill {
             self.origin[lane] = t;
@@ -199,9 +200,10 @@ impl<F: Flow> Flow for Momentum<F> {
             f[..dim].fill(0.0);
             f[dim..]
                 .iter_mut()
-                .zip(&force)
+                .zip(&*force)
                 .for_each(|(dm, force)| *dm = 0.25 * force);
         }
+        self.force = memory;
         uphill
     }
 }

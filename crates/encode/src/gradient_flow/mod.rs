@@ -34,6 +34,8 @@ pub struct GradientFlow<'a> {
     taped: Vec<bool>,
     /// Gathered columns.
     part: Batch,
+    /// Columns of which `home` holds no forward pass.
+    absent: Vec<usize>,
     /// Whether any lane's datum had weights so far; those without then count with weight 1, which changes no bit.
     weighted: bool,
 }
@@ -60,6 +62,7 @@ impl<'a> GradientFlow<'a> {
             z0: Mat::zeros(shape.latent, width),
             home: engine.batch(width),
             taped: vec![false; width],
+            absent: Vec::with_capacity(width),
             part: engine.batch(width),
             weighted: false,
             engine,
@@ -182,7 +185,9 @@ impl<'a> GradientFlow<'a> {
             let lane = at.lanes[b];
             !flow.taped[lane] || flow.home.z.col(lane) != at.z.col(b)
         };
-        let absent: Vec<usize> = (0..at.lanes.len()).filter(|&b| missing(self, b)).collect();
+        let mut absent = std::mem::take(&mut self.absent);
+        absent.clear();
+        absent.extend((0..at.lanes.len()).filter(|&b| missing(self, b)));
         for chunk in absent.chunks(self.part.z.ncols()) {
             let width = chunk.len().max(2);
             for i in 0..width {
@@ -199,6 +204,7 @@ impl<'a> GradientFlow<'a> {
                 work[lane].evaluations += 1;
             }
         }
+        self.absent = absent;
         Ok(())
     }
 

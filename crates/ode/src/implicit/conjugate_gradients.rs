@@ -15,6 +15,8 @@ pub struct ConjugateGradients {
     jv: Mat<f64>,
     z: Mat<f64>,
     lanes: Vec<usize>,
+    /// Systems that are not solved yet.
+    active: Vec<System>,
     t: Vec<f64>,
     rr: Vec<f64>,
     /// f^T s, which rises to f^T (H + shift I)^-1 f, and the factor of r^T r in the bound of what it still lacks.
@@ -71,6 +73,7 @@ impl ConjugateGradients {
             jv: matrix(),
             z: matrix(),
             lanes: Vec::with_capacity(lanes),
+            active: Vec::with_capacity(lanes),
             t: Vec::with_capacity(lanes),
             rr: vec![0.0; lanes],
             energy: vec![0.0; lanes],
@@ -111,7 +114,9 @@ impl ConjugateGradients {
             (self.energy[lane], self.bound[lane]) = (0.0, system.until.first_bound());
             self.good[lane] = self.rr[lane].is_finite();
         }
-        let mut active: Vec<System> = systems.to_vec();
+        let mut active = std::mem::take(&mut self.active);
+        active.clear();
+        active.extend_from_slice(systems);
         for iteration in 0..3 * dim {
             active.retain(|system| iteration < dim || matches!(system.until, Until::Energy { .. }));
             active.retain(|system| self.good[system.lane] && !self.solved(system, column(from.f, system.lane)));
@@ -121,6 +126,7 @@ impl ConjugateGradients {
             self.product(flow, from, &active, work)?;
             active.retain(|system| self.advance(system));
         }
+        self.active = active;
         Ok(())
     }
 
