@@ -87,6 +87,7 @@ bench: setup ## Measure products, steps, encoding and training, and what the plu
 
 bench-compare: setup ## Measure two commits in alternation: make bench-compare BASE=COMMIT [HEAD=COMMIT]
 	@[ -n "$(BASE)" ] || { echo "say which commit to compare with: make bench-compare BASE=COMMIT [HEAD=COMMIT]" >&2; exit 2; }
+	@[ "$(HEAD)" != . ] || cargo build --release
 	$(VENV)/bin/python benches/compare.py $(BASE) $(or $(HEAD),HEAD)
 
 TRAINING := baselines efficiency autoencoder solvers gradients orders single-pass fashion shift

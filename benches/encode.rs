@@ -1,20 +1,17 @@
 //! Encoding of digits from z0 = 0 by some of the methods, on one thread.
 //!
-//! `cargo bench --bench encode`. An element is a digit. `ptc steady` is the plain steady state to |grad| <= 1e-5, which is what
-//! `benches/peers` compares.
+//! `cargo bench --bench encode`. An element is a digit. `ptc steady mixed` is the plain steady state to |grad| <= 1e-5, which is
+//! what `benches/peers` compares; `mixed` is single precision with every code confirmed in double, all else is in double.
 
 mod support;
 
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use faer::Mat;
-use gfe_encode::{Amd, Block, Encoding, ErrorControl, Precision, Ptc, Samples, Solver, encode, encode_blocks};
+use gfe_encode::{Amd, Encoding, ErrorControl, Precision, Ptc, Samples, Solver, encode};
 use gfe_model::{Decoder, LossKind, Targets};
 use gfe_ode::diffsol::Scheme;
-use gfe_ode::{Curvature, FlowError, Tolerance};
+use gfe_ode::{Curvature, Tolerance};
 use support::{CpuTime, Reference, Units};
-
-/// Blocks of the 200 digits that are encoded as they are read.
-const BLOCKS: usize = 20;
 
 /// A method with its horizon and bound of the gradient norm, and how many digits it is given.
 struct Case {
@@ -25,11 +22,15 @@ struct Case {
     digits: usize,
 }
 
-fn cases() -> [Case; 5] {
-    let steady = Ptc {
-        edm_tol: 0.0,
-        ..Ptc::default()
+fn cases() -> [Case; 7] {
+    let ptc = |edm_tol, precision| {
+        Solver::Ptc(Ptc {
+            edm_tol,
+            precision,
+            ..Ptc::default()
+        })
     };
+    let (mixed, double) = (Precision::Mixed, Precision::Double);
     let bdf = ErrorControl {
         scheme: Scheme::Bdf,
         tolerance: Tolerance::default(),
@@ -43,8 +44,10 @@ fn cases() -> [Case; 5] {
         digits,
     };
     [
-        case("ptc", Solver::Ptc(Ptc::default()), 1e4, 1e-9, 200),
-        case("ptc steady", Solver::Ptc(steady), f64::INFINITY, 1e-5, 200),
+        case("ptc mixed", ptc(1e-3, mixed), 1e4, 1e-9, 200),
+        case("ptc f64", ptc(1e-3, double), 1e4, 1e-9, 200),
+        case("ptc steady mixed", ptc(0.0, mixed), f64::INFINITY, 1e-5, 200),
+        case("ptc steady f64", ptc(0.0, double), f64::INFINITY, 1e-5, 200),
         case("amd", Solver::Amd(Amd::default()), 1e4, 1e-9, 200),
         case("tsit5", Solver::Tsit5(Tolerance::default()), 1e4, 1e-9, 16),
         case("bdf", Solver::ErrorControl(bdf), 1e4, 1e-9, 4),
@@ -83,51 +86,7 @@ fn bench(criterion: &mut Criterion<CpuTime>, units: &mut Units, from: &Reference
         });
         units.note(&format!("encode/{}", case.name), each);
     }
-    stream(&mut group, units, from, &open);
     group.finish();
-}
-
-/// What `gfe encode` does by default, in blocks from memory to nowhere: the rate that reading and writing files can only lower.
-fn stream(
-    group: &mut BenchmarkGroup<'_, CpuTime>,
-    units: &mut Units,
-    from: &Reference,
-    open: &(dyn Fn() -> Box<dyn Decoder> + Sync),
-) {
-    let mixed = Ptc {
-        precision: Precision::Mixed,
-        ..Ptc::default()
-    };
-    let how = Encoding {
-        common_z0: Some(&[0.0; 20]),
-        ..Encoding::new(open, LossKind::Bce.loss(), Solver::Ptc(mixed))
-    };
-    let count = from.digits.ncols();
-    group.throughput(Throughput::Elements((BLOCKS * count) as u64));
-    let mut spent = 0;
-    group.bench_function(BenchmarkId::from_parameter("stream"), |bencher| {
-        bencher.iter(|| {
-            spent = 0;
-            let mut rows = (0..BLOCKS).map(|block| block * count);
-            let next = || {
-                Ok::<_, FlowError>(rows.next().map(|row| Block {
-                    row,
-                    y: from.digits.clone(),
-                    w: None,
-                    context: None,
-                    z0: Mat::zeros(20, count),
-                    start: None,
-                }))
-            };
-            encode_blocks(&how, &from.params, next, |_, encoded| {
-                let units = encoded.records.iter().map(|record| record.work.units());
-                spent += units.sum::<u64>();
-                Ok(())
-            })
-            .expect("the decoder never breaks down");
-        });
-    });
-    units.note("encode/stream", Some(spent as f64 / (BLOCKS * count) as f64));
 }
 
 fn main() {

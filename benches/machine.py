@@ -59,12 +59,13 @@ def run(command):
     return told, spent
 
 
-def measured(command):
-    """The same, and the peak memory in MiB of the command or of one that it ran.
+def measured(command, started=lambda process: None):
+    """The same, and the peak memory in MiB of the command or of one that it ran; calls `started` with the process's number.
 
     It is not less than that of this program: a process that is forked counts the memory of the one that forked it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdout=out, stderr=errors)
+        started(child.pid)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)

@@ -1,6 +1,8 @@
 //! What the plugin interface costs: the dense decoder built in, and the same from the same source as a plugin.
 //!
-//! `cargo bench --bench plugin`. The two take turns, so that a noisy machine is as noisy for both; medians and their ratio.
+//! `cargo bench --bench plugin`. The two take turns, so that a noisy machine is as noisy for both; medians of CPU time and their ratio.
+
+mod support;
 
 use faer::{Mat, MatRef};
 use gfe_encode::{Encoding, Ptc, Samples, Solver, encode};
@@ -9,7 +11,7 @@ use gfe_model::dense::Dense;
 use gfe_model::{At, Decoder, LossKind, Taped, Targets};
 use gfe_plugin::{DecoderPlugin, Library};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use support::CpuTime;
 
 /// Turns.
 const TURNS: usize = 15;
@@ -29,9 +31,9 @@ fn compare(what: &str, work: &str, mut run: [&mut dyn FnMut(); 2]) -> f64 {
     run.iter_mut().for_each(|run| run());
     for _ in 0..TURNS {
         for (run, seconds) in run.iter_mut().zip(&mut seconds) {
-            let start = Instant::now();
+            let start = CpuTime::now();
             run();
-            seconds.push(start.elapsed().as_secs_f64());
+            seconds.push((CpuTime::now() - start).as_secs_f64());
         }
     }
     let [own, plugin] = seconds.map(median);

@@ -1,17 +1,24 @@
-//! The decoder's products: forward, with the transposed Jacobian, with the Jacobian, in double and in single precision.
+//! The decoder's products: forward, with the transposed Jacobian, with the Jacobian, in double and in single precision; and
+//! plain matrix products of the same shapes by faer and by ndarray (matrixmultiply).
 //!
 //! `cargo bench --bench products`. An element is a column, which is one unit of work: 0.70 million multiplications and as
-//! many additions.
+//! many additions. The `gemm` crate can be called by unsafe code alone, and is left out.
 
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use faer::{Mat, MatRef};
+use faer::linalg::matmul::matmul;
+use faer::traits::ComplexField;
+use faer::{Accum, Mat, MatRef, Par};
 use gfe_model::{At, Cols, ColsMut, DecodeError, Decoder, Reduced, Taped};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, LinalgScalar, ShapeBuilder};
 use support::{CpuTime, Reference, Units};
 
 /// Columns of a product.
-const WIDTHS: [usize; 4] = [16, 64, 256, 1024];
+const WIDTHS: [usize; 5] = [16, 64, 256, 1024, 2560];
+/// Sizes of the decoder's layers.
+const LAYERS: [usize; 5] = [20, 150, 300, 600, 784];
 /// Directions of each lane in a product with the Jacobian, where the columns are enough: all, as for a Hessian.
 const DIRECTIONS: usize = 20;
 
@@ -97,9 +104,76 @@ fn bench(criterion: &mut Criterion<CpuTime>, units: &mut Units, name: &str, prod
     group.finish();
 }
 
+/// A number type that both libraries multiply.
+trait Number: ComplexField + LinalgScalar + Copy {
+    const NAME: &str;
+    fn of(value: f64) -> Self;
+}
+
+impl Number for f32 {
+    const NAME: &str = "f32";
+    fn of(value: f64) -> f32 {
+        value as f32
+    }
+}
+
+impl Number for f64 {
+    const NAME: &str = "f64";
+    fn of(value: f64) -> f64 {
+        value
+    }
+}
+
+/// The products of a forward pass, and nothing else.
+fn plain<T: Number>(criterion: &mut Criterion<CpuTime>, units: &mut Units) {
+    let mut group = criterion.benchmark_group(format!("plain {}", T::NAME));
+    for columns in WIDTHS {
+        let value = |r: usize, c: usize| T::of(0.01 * ((3 * r + 7 * c) % 41) as f64 - 0.2);
+        let sizes = || LAYERS[1..].iter().zip(LAYERS);
+        let pairs = || sizes().map(|(&outputs, inputs)| [(outputs, inputs), (inputs, columns), (outputs, columns)]);
+        group.throughput(Throughput::Elements(columns as u64));
+        let mut own: Vec<_> = pairs()
+            .map(|shapes| shapes.map(|(r, c)| Mat::from_fn(r, c, value)))
+            .collect();
+        let mut ran = None;
+        group.bench_function(BenchmarkId::new("faer", columns), |bencher| {
+            ran = Some(1.0);
+            bencher.iter(|| {
+                for [w, h, to] in &mut own {
+                    matmul(
+                        to.as_mut(),
+                        Accum::Replace,
+                        w.as_ref(),
+                        h.as_ref(),
+                        T::of(1.0),
+                        Par::Seq,
+                    );
+                }
+            });
+        });
+        units.note(&format!("plain {}/faer/{columns}", T::NAME), ran);
+        // Stored by columns, as faer's are.
+        let theirs = |(r, c)| Array2::from_shape_fn((r, c).f(), |(r, c)| value(r, c));
+        let mut theirs: Vec<_> = pairs().map(|shapes| shapes.map(theirs)).collect();
+        let mut ran = None;
+        group.bench_function(BenchmarkId::new("ndarray", columns), |bencher| {
+            ran = Some(1.0);
+            bencher.iter(|| {
+                for [w, h, to] in &mut theirs {
+                    general_mat_mul(T::of(1.0), w, h, T::of(0.0), to);
+                }
+            });
+        });
+        units.note(&format!("plain {}/ndarray/{columns}", T::NAME), ran);
+    }
+    group.finish();
+}
+
 fn main() {
     let reference = Reference::read();
     support::run(|criterion, units| {
+        plain::<f32>(criterion, units);
+        plain::<f64>(criterion, units);
         let dense = &reference.dense;
         bench(criterion, units, "products f64", Products::Double(dense), &reference);
         let reduced = dense.reduced().expect("a dense decoder has single precision");

@@ -1,7 +1,9 @@
 """How cost grows: with threads, with the number of samples, with the size of data and latent: scaling.py [PART ...] [--repeats N].
 
-`threads`: CPU seconds on two threads over those on one, beside the same ratio of plain products of the decoder's shapes.
-`rows`: CPU and peak memory of 1,000, 10,000 and 100,000 digits, file to file, beside the rate of encoding from memory.
+`threads`: CPU seconds on two threads over those on one, beside the same ratio of plain products of the decoder's shapes, and what
+part of the time the threads that encode are busy.
+`rows`: CPU, wall-clock time and peak memory of 1,000, 10,000 and 100,000 digits, file to file, beside those of encoding from
+memory on as many threads.
 `sizes`: CPU per sample of decoders of random weights with other numbers of values and of latents.
 CPU seconds are user and system, of the whole command and all its threads; every part takes turns and gives medians.
 """
@@ -14,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -52,24 +55,64 @@ def digits():
 
 
 def encode(data, model, *flags):
-    """CPU and wall-clock seconds of an encoding, its peak memory, and what it says."""
+    """CPU and wall-clock seconds of an encoding, its peak memory, what part of their time its threads that encode were busy, and
+    what it says."""
     with tempfile.TemporaryDirectory(dir=DIGITS.parent) as folder:
         command = [GFE, "encode", data, "-m", model, "-o", f"{folder}/codes.h5", "--json", *flags]
         begin = time.perf_counter()
-        told, spent, peak = machine.measured(command)
-        return {"cpu": spent, "wall": time.perf_counter() - begin, "peak": peak, **json.loads(told)}
+        with Watch() as watch:
+            told, spent, peak = machine.measured(command, watch.start)
+        return {"cpu": spent, "wall": time.perf_counter() - begin, "peak": peak, "busy": watch.busy(), **json.loads(told)}
+
+
+class Watch:
+    """Looks at the threads that encode, which the system calls `encode`, some fifty times a second."""
+
+    def __init__(self):
+        self.seen, self.stop, self.looking = {}, threading.Event(), None
+
+    def start(self, process):
+        self.looking = threading.Thread(target=self.look, args=(process,))
+        self.looking.start()
+
+    def look(self, process):
+        while not self.stop.wait(0.02):
+            for task in Path(f"/proc/{process}/task").glob("*"):
+                try:
+                    if (task / "comm").read_text().strip() == "encode":
+                        ran = 1e-9 * int((task / "schedstat").read_text().split()[0])
+                        self.seen.setdefault(task.name, []).append((time.perf_counter(), ran))
+                except OSError:
+                    pass  # it has ended
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        if self.looking:
+            self.looking.join()
+
+    def busy(self):
+        """CPU of these threads over the time between the first and the last look at each; NaN where none was seen twice."""
+        spans = [(looks[-1][1] - looks[0][1], looks[-1][0] - looks[0][0]) for looks in self.seen.values() if len(looks) > 1]
+        return sum(ran for ran, _ in spans) / sum(passed for _, passed in spans) if spans else float("nan")
 
 
 def plain(calls):
-    """CPU seconds of plain products: one forward pass of 128 columns, so many times."""
+    """CPU seconds of plain products, so many times: 20 forward passes of 128 columns, and one of 2,560, as for Hessians."""
     random = np.random.default_rng(1)
-    shapes = zip([*LAYERS, 784], [20, *LAYERS])
-    pairs = [(random.standard_normal((m, k), np.float32), random.standard_normal((k, 128), np.float32)) for m, k in shapes]
-    into = [np.empty((w.shape[0], 128), np.float32) for w, _ in pairs]
+    layers = list(zip([*LAYERS, 784], [20, *LAYERS]))
+    weights = [random.standard_normal(shape, np.float32) for shape in layers]
+    made = {}
+    for columns in (128, 2560):
+        inputs = [random.standard_normal((k, columns), np.float32) for _, k in layers]
+        made[columns] = [(w, h, np.empty((len(w), columns), np.float32)) for w, h in zip(weights, inputs)]
     begin = time.process_time()
     for _ in range(calls):
-        for (w, h), to in zip(pairs, into):
-            np.matmul(w, h, out=to)
+        for columns in [128] * 20 + [2560]:
+            for w, h, to in made[columns]:
+                np.matmul(w, h, out=to)
     return time.process_time() - begin
 
 
@@ -78,11 +121,11 @@ def span(values, digits=2):
 
 
 def threads(repeats):
-    data, calls = digits(), 4000
+    data, calls = digits(), 100
     runs = {1: [], 2: []}
     products = {1: [], 2: []}
     with ProcessPoolExecutor(2) as pool:
-        list(pool.map(plain, [10, 10]))
+        list(pool.map(plain, [1, 1]))
         for repeat in range(repeats):
             for count in (1, 2) if repeat % 2 == 0 else (2, 1):
                 runs[count].append(encode(data, MODEL, "--rows", "0..4000", "--threads", str(count)))
@@ -90,7 +133,7 @@ def threads(repeats):
     over = lambda what: [two / one for one, two in zip(what[1], what[2])]
     cpu = over({count: [run["cpu"] for run in own] for count, own in runs.items()})
     wall = [one["wall"] / two["wall"] for one, two in zip(runs[1], runs[2])]
-    busy = [run["cpu"] / (2 * run["wall"]) for run in runs[2]]
+    busy = [run["busy"] for run in runs[2]]
     shares = [mine / theirs for mine, theirs in zip(cpu, over(products))]
     yield "| | median [least, most] |"
     yield "| --- | --- |"
@@ -98,29 +141,37 @@ def threads(repeats):
     yield f"| the same of plain products, two processes over one | {span(over(products), 3)} |"
     yield f"| the first over the second | {span(shares, 3)} |"
     yield f"| wall clock on one thread over that on two | {span(wall)} |"
-    yield f"| CPU over twice the wall clock, two threads | {span(busy)} |"
+    yield f"| time that the two threads that encode are busy | {span(busy, 3)} |"
+
+
+def from_memory(digits, count):
+    """What benches/stream.rs says of so many digits on so many threads."""
+    command = ["cargo", "bench", "--quiet", "--bench", "stream", "--", "--digits", str(digits), "--threads", str(count)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def rows(repeats):
-    data, counts = digits(), (1000, 10_000, 100_000)
+    data, counts, cores = digits(), (1000, 10_000, 100_000), os.cpu_count()
     runs = {count: [] for count in counts}
-    rates = []
+    pure = []
+    from_memory(1000, cores)
     for _ in range(repeats):
         for count in counts:
-            runs[count].append(encode(data, MODEL, "--rows", f"0..{count}"))
-        subprocess.run(["cargo", "bench", "--quiet", "--bench", "encode", "--", "encode/stream"], check=True, stdout=subprocess.DEVNULL)
-        estimate = json.loads(Path("target/criterion/encode/stream/new/estimates.json").read_text())["median"]["point_estimate"]
-        units = json.loads(Path("target/criterion/units.json").read_text())["encode/stream"]
-        rates.append(1e-3 * estimate / (4000 * units))
-    yield "| digits | CPU ms a digit | units a digit | µs of CPU a unit | the same over that from memory | peak MiB |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+            runs[count].append(encode(data, MODEL, "--rows", f"0..{count}", "--threads", str(cores)))
+        pure.append(from_memory(20_000, cores))
+    per_unit = lambda run, kind, count, units: 1e6 * run[kind] / count / units
+    rates = {kind: [per_unit(run, kind, run["digits"], run["units_per_digit"]) for run in pure] for kind in ("cpu", "wall")}
+    yield f"| digits, {cores} threads | CPU ms a digit | units a digit | µs of CPU a unit | over that from memory | µs of wall clock a unit | over that from memory | peak MiB |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for count, own in runs.items():
         each = [1e3 * run["cpu"] / count for run in own]
         units = own[0]["units_per_sample"]
-        unit = [1e3 * value / units for value in each]
-        shares = [mine / pure for mine, pure in zip(unit, rates)]
-        yield f"| {count:,} | {span(each, 3)} | {units:.1f} | {span(unit)} | {span(shares, 3)} | {max(run['peak'] for run in own):.0f} |"
-    yield f"| from memory | | | {span(rates)} | 1 | |"
+        cells = [f"{count:,}", span(each, 3), f"{units:.1f}"]
+        for kind in ("cpu", "wall"):
+            mine = [per_unit(run, kind, count, units) for run in own]
+            cells += [span(mine), span([a / b for a, b in zip(mine, rates[kind])], 3)]
+        yield f"| {' | '.join(cells)} | {max(run['peak'] for run in own):.0f} |"
+    yield f"| from memory | | {pure[0]['units_per_digit']:.1f} | {span(rates['cpu'])} | 1 | {span(rates['wall'])} | 1 | |"
 
 
 def write_model(path, sizes):
@@ -183,6 +234,8 @@ def main():
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--repeats", type=int, default=5)
     how = parser.parse_args()
+    if how.repeats < 5:
+        parser.error("a median takes 5 repeats or more")
     for name in how.parts or PARTS:
         if name not in PARTS:
             parser.error(f"{name} is none of {', '.join(PARTS)}")

@@ -1,7 +1,7 @@
-//! One step of each method, at 64 lanes.
+//! One step of each method, at 128 lanes.
 //!
 //! `cargo bench --bench steps`. An element is an attempted step of one sample: ten of each are taken from z0 = 0, with what
-//! it takes to begin; diffsol's methods see one sample at a time.
+//! it takes to begin; diffsol's methods see one sample at a time. All are in double precision but `ptc f32`.
 
 mod support;
 
@@ -23,7 +23,7 @@ type Group<'a> = BenchmarkGroup<'a, CpuTime>;
 /// A method for all lanes by its name: what takes the steps, and what judges them.
 type Batched = (&'static str, Box<dyn Stepper>, Box<dyn StepController>);
 
-const LANES: usize = 64;
+const LANES: usize = 128;
 const LATENT: usize = 20;
 const STEPS: u32 = 10;
 const T_END: f64 = 1e4;
@@ -100,7 +100,7 @@ fn batched<'a>(group: &mut Group<'_>, units: &mut Units, flow: &dyn Fn(usize) ->
     let explicit = |tableau| RungeKutta::new(tableau, tolerance, LATENT, LANES);
     let fresh = || LinearEuler::new(Some(1), LATENT, LANES);
     let own = || LinearEuler::new(None, LATENT, LANES);
-    let steppers: [Batched; 8] = [
+    let steppers: [Batched; 9] = [
         ("euler", Box::new(explicit(&EULER)), Box::new(grid())),
         ("rk4", Box::new(explicit(&RK4)), Box::new(grid())),
         ("tsit5", Box::new(explicit(&TSIT5)), Box::new(Pi::new(tolerance))),
@@ -111,6 +111,7 @@ fn batched<'a>(group: &mut Group<'_>, units: &mut Units, flow: &dyn Fn(usize) ->
             Box::new(Decrease::default()),
         ),
         ("ptc", Box::new(own()), Box::new(Trust::default())),
+        ("ptc f32", Box::new(own()), Box::new(Trust::default())),
         ("ptc fresh Hessians", Box::new(fresh()), Box::new(Trust::default())),
         (
             "ptc matrix-free",
@@ -121,7 +122,7 @@ fn batched<'a>(group: &mut Group<'_>, units: &mut Units, flow: &dyn Fn(usize) ->
     for (name, mut stepper, controller) in steppers {
         let mut flow: Box<dyn Flow + 'a> = match name {
             "amd nesterov" => Box::new(Momentum::new(flow(LANES), false, LANES)),
-            _ => Box::new(flow(LANES)),
+            _ => Box::new(flow(LANES).with_reduced(name == "ptc f32")),
         };
         let anchored = name.starts_with("ptc");
         bench(group, units, name, || {

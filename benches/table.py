@@ -1,7 +1,8 @@
 """Makes a table of what criterion measured: table.py [CRITERION FOLDER] [TABLE].
 
 Reads `new/estimates.json` and `new/benchmark.json` of every benchmark, and `units.json`, which benches/support leaves there. CPU
-time is the median, with the bounds of its confidence interval of 95%.
+time is the median, with the bounds of its confidence interval of 95%. Beside the speed of the units stands what part of the best
+plain product of the same run and precision it is: of the same number of columns for products, of any number for all else.
 """
 
 import json
@@ -34,6 +35,22 @@ def benchmarks(folder):
         yield about["full_id"], about["group_id"], median, about["throughput"]["Elements"], age
 
 
+def precision(name):
+    """Of the decoder's products: `mixed` is single away from codes."""
+    return "f32" if "f32" in name or "mixed" in name else "f64"
+
+
+def best_plain(found, name, group):
+    """GFLOP/s of the best plain product to compare with; none where none was measured."""
+    columns = name.rsplit("/", 1)[-1] if group.startswith("products") else None
+    rates = [
+        UNIT * elements / median["point_estimate"]
+        for other, kind, median, elements, _ in found
+        if kind == f"plain {precision(name)}" and columns in (None, other.rsplit("/", 1)[-1])
+    ]
+    return max(rates, default=None)
+
+
 def order(item):
     """By group, then by name with widths as numbers."""
     name, group = item[0], item[1]
@@ -44,16 +61,20 @@ def table(folder):
     kept = folder / "units.json"
     units = json.loads(kept.read_text()) if kept.exists() else {}
     lines = [
-        "| benchmark | elements | CPU time | of one element | elements a CPU second | units an element | GFLOP/s of units |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| benchmark | elements | CPU time | of one element | elements a CPU second | units an element | GFLOP/s of units | of plain |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     oldest = 0.0
-    for name, group, median, elements, age in sorted(benchmarks(folder), key=order):
+    found = sorted(benchmarks(folder), key=order)
+    for name, group, median, elements, age in found:
         spent, bounds = median["point_estimate"], median["confidence_interval"]
         oldest = max(oldest, age)
         each, kind = units.get(name), ELEMENTS.get(group, "columns")
         # A benchmark that was interrupted has left none.
-        work = f"{each:.4g} | {UNIT * each * elements / spent:.1f}" if each is not None else " | "
+        rate = UNIT * each * elements / spent if each is not None else None
+        plain = best_plain(found, name, group)
+        part = f"{rate / plain:.0%}" if rate and plain and not group.startswith("plain") else ""
+        work = f"{each:.4g} | {rate:.1f} | {part}" if each is not None else " | | "
         lines.append(
             f"| {name} | {elements} {kind} | {span(spent)} [{span(bounds['lower_bound'])}, {span(bounds['upper_bound'])}] "
             f"| {span(spent / elements)} | {1e9 * elements / spent:.3g} | {work} |"

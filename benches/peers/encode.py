@@ -132,6 +132,8 @@ def described():
 
 def main():
     how = arguments()
+    if how.repeats < 5:
+        sys.exit("a median takes 5 repeats or more")
     torch.set_num_threads(1)
     found, tuning = methods(how.gfe, how.gtol)
     if how.list:

@@ -131,12 +131,14 @@ def methods(program, gtol):
         for dt in DT_MAX
     ]
     found += [by_gfe("gfe-bdf", "gfe, bdf to t = 1e4", program, ["--solver", "bdf", "--gtol", "0"], most=20)]
-    gauss_newton = lambda every: lambda decoder, y: torch_codes.gauss_newton(decoder, y, Rules(float("inf"), gtol, 0.0, every))
+    rules = lambda every, as_gfe=False: Rules(float("inf"), gtol, 0.0, every, as_gfe)
+    gauss_newton = lambda *how: lambda decoder, y: torch_codes.gauss_newton(decoder, y, rules(*how))
     fresh = by_torch("torch-gn", "PyTorch, Gauss-Newton, a fresh Hessian for every step", gauss_newton(1))
-    reused = by_torch("torch-gn-secant", "the same with gfe's secant updates, a fresh one every 4 steps", gauss_newton(4))
+    secant = by_torch("torch-gn-secant", "the same with gfe's secant updates, a fresh one every 4 steps", gauss_newton(4))
+    as_gfe = by_torch("torch-gn-as-gfe", "the same with all that gfe reuses: one every 12 steps, one at z0 for all", gauss_newton(12, True))
     adam = by_torch("torch-adam", "PyTorch, Adam, 200 steps", lambda decoder, y: torch_codes.adam(decoder, y, 0.3))
-    found += [fresh, reused, adam, by_torch("torch-lbfgs", "PyTorch, L-BFGS, one batch", torch_codes.lbfgs)]
-    for width, most in [(1000, None), (16, 96), (5, 50)]:
+    found += [fresh, secant, as_gfe, adam, by_torch("torch-lbfgs", "PyTorch, L-BFGS, one batch", torch_codes.lbfgs)]
+    for width, most in [(1000, None), (250, None), (100, None), (16, 96), (5, 50)]:
         for dt in DT_MAX:
             encode = lambda decoder, y, dt=dt: torch_codes.amd(decoder, y, dt_max=float(dt))
             text = f"authors' AMD, batches of {width}, dt_max {dt}"
@@ -146,5 +148,5 @@ def methods(program, gtol):
         by_scipy("scipy-trust", "SciPy, trust-exact with Gauss-Newton Hessians", scipy_codes.trust_exact(gtol), 40),
         by_scipy("scipy-bdf", "SciPy, solve_ivp BDF to t = 1e4", scipy_codes.bdf(1e4, 1e-6, 1e-8), 20, peer_of="gfe-bdf"),
     ]
-    tuning = {"torch-gn": tune_width, "torch-gn-secant": tune_width, "torch-adam": tune_adam}
+    tuning = {"torch-gn": tune_width, "torch-gn-secant": tune_width, "torch-gn-as-gfe": tune_width, "torch-adam": tune_adam}
     return found, tuning

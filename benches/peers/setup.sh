@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes target/peers/python, a Python with PyTorch and SciPy for the programs beside this file. It runs once; delete target/peers to
-# make it anew.
+# Makes target/peers/python, a Python with PyTorch and SciPy in the versions of requirements.txt for the programs beside this
+# file. It runs once, and again where these have changed.
 #
 # PyTorch's package is the build for NVIDIA's cards, whose libraries are another 2 GB. Here only the processor is measured:
 # the package is installed without them, and small libraries of the same names, functions and versions stand in, none of
@@ -9,11 +9,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 peers=$PWD/target/peers
 stand_ins=$peers/stand-ins
-[ -e "$peers/python" ] && "$peers/venv/bin/python" -c 'import scipy' 2>/dev/null && exit 0
+cmp -s benches/peers/requirements.txt "$peers/requirements.txt" && exit 0
+rm -rf "$peers/venv" "$peers/python" "$peers/requirements.txt"
 mkdir -p "$peers"
 python3 -m venv "$peers/venv"
-"$peers/venv/bin/pip" install --quiet numpy scipy h5py filelock fsspec jinja2 networkx sympy typing_extensions
-"$peers/venv/bin/pip" install --quiet --no-deps torch
+# Without what PyTorch says that it needs; the rest of the file is that, but for NVIDIA's.
+"$peers/venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-deps -r benches/peers/requirements.txt
 libraries=$("$peers/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch/lib
 
 rm -rf "$stand_ins"
@@ -50,3 +51,4 @@ printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$stand_ins" "$peers/venv/
 chmod +x "$peers/python.new"
 "$peers/python.new" -c 'import torch; print("PyTorch", torch.__version__, "on the processor alone:", not torch.cuda.is_available())'
 mv "$peers/python.new" "$peers/python"
+cp benches/peers/requirements.txt "$peers/"

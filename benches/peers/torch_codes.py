@@ -2,7 +2,8 @@
 
 gauss_newton  batched Levenberg-Marquardt with a damping per sample (Nielsen's rule, as gfe's), the Jacobian by one chain of
               products for all samples and directions. Samples that are done leave the batch. The Hessian is computed at every
-              `every`-th accepted step and follows the secant updates of gfe between.
+              `every`-th accepted step and follows secant updates between. With `as_gfe` it is gfe's method in all: the Jacobian
+              at z0 = 0 once for all samples, a Hessian for 12 accepted steps, updates by rejected steps too.
 amd           the method authors' adaptive minimize-distance flow: one step size for all samples, gradients by autograd.
 adam, lbfgs   PyTorch's own optimizers of all codes at once.
 
@@ -62,6 +63,7 @@ class Rules:
     gtol: float
     edm_tol: float
     every: int = 1
+    as_gfe: bool = False
 
 
 class Point:
@@ -90,6 +92,12 @@ class Point:
         for (weight, _), slope in zip(layers[:0:-1], self.slopes[::-1]):
             delta = (delta @ weight).mul_(slope)
         return delta @ layers[0][0] + self.anchor * self.z
+
+    def shared_derivatives(self):
+        """The same where all samples are at the same z, by the Jacobian of one."""
+        first = self.only(slice(0, 1))
+        _, hessian = first.derivatives()
+        return self.gradient(), hessian.repeat(len(self.z), 1, 1)
 
     def derivatives(self):
         """The gradient, and J^T diag(l'') J + I/tau [B, d, d]: one product a layer for all samples and directions."""
@@ -125,13 +133,14 @@ class Point:
         return part
 
 
-def bfgs(hessian, s, y):
+def bfgs(hessian, s, y, scaled=True):
     """Powell's damped update of every H [B, d, d] after Oren's and Luenberger's scaling, as gfe does it."""
     hs = torch.einsum("bij,bj->bi", hessian, s)
     shs, sy = (s * hs).sum(1), (s * y).sum(1)
-    factor = (sy / shs).clamp(0.5, 1.0)
-    hessian *= factor[:, None, None]
-    hs, shs = hs * factor[:, None], shs * factor
+    if scaled:
+        factor = (sy / shs).clamp(0.5, 1.0)
+        hessian *= factor[:, None, None]
+        hs, shs = hs * factor[:, None], shs * factor
     t = torch.where(sy >= 0.2 * shs, torch.ones_like(sy), 0.8 * shs / (shs - sy))
     r = t[:, None] * y + (1 - t)[:, None] * hs
     sr = (s * r).sum(1)
@@ -162,7 +171,7 @@ def gauss_newton(decoder, y, rules, most=1000):
     codes, steps = torch.zeros(count, LATENT), 0
     slot = torch.arange(count)
     now = Point(decoder, torch.zeros(count, LATENT), y, anchor)
-    gradient, hessian = now.derivatives()
+    gradient, hessian = now.shared_derivatives() if rules.as_gfe else now.derivatives()
     age = torch.zeros(count, dtype=torch.int64)
     close = torch.zeros(count, dtype=torch.int64)
     # gfe's first step: 30 over the curvature along the first gradient.
@@ -209,6 +218,15 @@ def gauss_newton(decoder, y, rules, most=1000):
             stuck = ~good & (growth > 2.0**12)
             close = torch.where(stuck, 1, close)
             now.take(trial, good, good)
+        if rules.as_gfe and not good.all():
+            # What a rejected step says of the curvature, unless it is another by orders of magnitude.
+            failed = (~good).nonzero()[:, 0]
+            change = trial.only(failed).gradient() - gradient[failed]
+            s, own = step[failed], hessian[failed]
+            near = (s * change).sum(1) <= 10 * torch.einsum("bi,bij,bj->b", s, own, s)
+            failed, s, change, own = failed[near], s[near], change[near], own[near]
+            bfgs(own, s, change, scaled=False)
+            hessian[failed] = own
         age += good.long()
         stale = good & (age >= rules.every)
         kept = good & ~stale

@@ -17,7 +17,8 @@ use std::time::Duration;
 pub struct CpuTime;
 
 impl CpuTime {
-    fn now() -> Duration {
+    /// That of so far.
+    pub fn now() -> Duration {
         let now = clock_gettime(ClockId::ProcessCPUTime);
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
     }

@@ -128,7 +128,7 @@ pub const KEYS: &[Key] = &[
         "Bound on the estimated distance to the minimum, in units of the log likelihood; 0 leaves gtol alone").of_solver(&["ptc"]),
     key("method.h0", Number(POSITIVE), Depends("from the curvature at the start"),
         "First step").of_solver(&["ptc"]),
-    key("method.refresh_every", Count(1, MANY), Depends("as the progress of a sample asks for"),
+    key("method.refresh_every", Count(1, MANY), Depends("half the latents, and two more"),
         "Accepted steps between two Jacobians of a sample").of_solver(&["ptc"]),
     key("method.hessian", Choice(&["gauss_newton", "exact"]), Depends("gauss_newton for ptc, else exact where the decoder has second-order products"),
         "Which Hessian is used").of_solver(&["ptc", "tr_bdf2", "esdirk34", "bdf"]),

@@ -27,6 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+/// What the system calls a thread that encodes.
+const WORKER: &str = "encode";
 /// Between two looks at whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -192,12 +194,20 @@ fn encode_into<E: From<FlowError>>(
     let stream = Stream::new(how, speak);
     std::thread::scope(|scope| {
         for _ in 0..how.threads.max(1) {
-            scope.spawn(|| {
+            let worker = || {
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     work(how, (params, version), origin.as_ref(), (&stream, ledger))
                 }));
                 stream.say(Word::Stopped(result));
-            });
+            };
+            let started = std::thread::Builder::new()
+                .name(WORKER.into())
+                .spawn_scoped(scope, worker);
+            if let Err(error) = started {
+                // Those that were started wait for blocks.
+                stream.abandon();
+                return Err(FlowError(format!("a worker thread cannot be started: {error}")).into());
+            }
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
             carry(how, (&stream, &hear, stop), &mut next, &mut done)

@@ -78,20 +78,28 @@ impl Activation {
         }
     }
 
-    /// h and s = values and slopes at every `a`.
-    pub(super) fn apply(self, a: &[f64], h: &mut [f64], s: &mut [f64]) {
-        let points = h.iter_mut().zip(s).zip(a);
-        match self {
-            Activation::Elu => vectorized(
-                #[inline(always)]
-                || points.for_each(|((h, s), &a)| (*h, *s) = exponential(a, 1.0, 1.0)),
-            ),
-            Activation::Selu => vectorized(
-                #[inline(always)]
-                || points.for_each(|((h, s), &a)| (*h, *s) = exponential(a, SELU_SCALE, SELU_ALPHA)),
-            ),
-            _ => points.for_each(|((h, s), &a)| (*h, *s) = self.value_and_slope(a)),
-        }
+    /// a <- a + `bias`, h and s = values and slopes there.
+    pub(super) fn apply(self, a: &mut [f64], bias: &[f64], h: &mut [f64], s: &mut [f64]) {
+        let points = a.iter_mut().zip(bias).zip(h.iter_mut().zip(s));
+        let (scale, alpha) = match self {
+            Activation::Elu => (1.0, 1.0),
+            Activation::Selu => (SELU_SCALE, SELU_ALPHA),
+            _ => {
+                return points.for_each(|((a, bias), (h, s))| {
+                    *a += bias;
+                    (*h, *s) = self.value_and_slope(*a);
+                });
+            }
+        };
+        vectorized(
+            #[inline(always)]
+            || {
+                points.for_each(|((a, bias), (h, s))| {
+                    *a += bias;
+                    (*h, *s) = exponential(*a, scale, alpha);
+                })
+            },
+        );
     }
 
     /// a <- values, s = slopes at every `a` + `bias`, to single precision.

@@ -180,8 +180,8 @@ impl Decoder for Dense {
                 },
             );
             let a = own.as_mut().subrows_mut(0, layer.outputs);
-            affine(a, weights.weight(layer), input, layer.bias(at.params));
-            activate(self.config.activation, layer.outputs, own);
+            product(a, weights.weight(layer), input);
+            activate(self.config.activation, layer.bias(at.params), own);
         }
         let layer = self.layers[last];
         let input = self.input(
@@ -231,11 +231,11 @@ impl Decoder for Dense {
     }
 }
 
-/// Writes h and s from a; `own` holds the three, `outputs` rows each.
-fn activate(activation: Activation, outputs: usize, mut own: ColsMut<'_>) {
+/// Adds `bias` to a and writes h and s; `own` holds the three, as many rows each as `bias` has values.
+fn activate(activation: Activation, bias: &[f64], mut own: ColsMut<'_>) {
     for lane in 0..own.ncols() {
-        let (a, rest) = column_mut(&mut own, lane).split_at_mut(outputs);
-        let (h, s) = rest.split_at_mut(outputs);
-        activation.apply(a, h, s);
+        let (a, rest) = column_mut(&mut own, lane).split_at_mut(bias.len());
+        let (h, s) = rest.split_at_mut(bias.len());
+        activation.apply(a, bias, h, s);
     }
 }
