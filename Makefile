@@ -6,7 +6,7 @@ RUST_MIN := 1.90
 VENV     := .tools/venv
 STAMP    := .tools/setup.stamp
 
-.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-compare bench-peers bench-scaling crash schema test fuzz supernovae
+.PHONY: help setup cargo-version build demo plugins spectra coverage solvers steady bench bench-compare bench-peers bench-profile bench-scaling crash schema test fuzz supernovae
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +80,7 @@ supernovae: setup ## Train on spectra of supernovae, encode those of other objec
 
 BENCHES := products steps encode train
 
-bench: setup ## Measure products, steps, encoding and training, and what the plugin interface costs; table in target/bench/
+bench: setup ## Measure products, steps, encoding and training, and what the plugin interface costs; table in target/bench/: ten minutes
 	cargo bench $(addprefix --bench ,$(BENCHES))
 	@$(VENV)/bin/python benches/table.py
 	cargo bench --bench plugin
@@ -124,6 +124,11 @@ steady: setup ## Print what ptc costs on real and hard decoders, and where it st
 schema: ## Write the schema of run files anew, from the table of keys
 	@mkdir -p schemas
 	cargo run --quiet -- config schema > schemas/run.schema.json.new && mv schemas/run.schema.json.new schemas/run.schema.json
+
+bench-profile: setup ## Measure what part of encoding is matrix products and how fast these are, by Linux's perf: four minutes
+	cargo build --release
+	@[ -e target/datasets/mnist-test.h5 ] || datasets/fetch.sh mnist
+	@$(VENV)/bin/python benches/profile.py
 
 bench-scaling: setup ## Measure how cost grows with threads, samples, values and latents: an hour
 	cargo build --release
