@@ -128,7 +128,7 @@ schema: ## Write the schema of run files anew, from the table of keys
 bench-profile: setup ## Measure what part of encoding is matrix products and how fast these are, by Linux's perf: four minutes
 	cargo build --release
 	@[ -e target/datasets/mnist-test.h5 ] || datasets/fetch.sh mnist
-	@$(VENV)/bin/python benches/profile.py
+	@$(VENV)/bin/python benches/hotspots.py
 
 bench-scaling: setup ## Measure how cost grows with threads, samples, values and latents: an hour
 	cargo build --release

@@ -1,4 +1,4 @@
-"""What part of an encoding is matrix products, and how fast these are: profile.py [--repeats N]. Needs Linux's perf.
+"""What part of an encoding is matrix products, and how fast these are: hotspots.py [--repeats N]. Needs Linux's perf.
 
 1,000 digits on one thread. `perf record` tells what part of the samples of a run fell into faer's products (its kernels and what packs for
 them); units counted by gfe over that part of its CPU time are the speed of the decoder's products, a little too low a figure:
