@@ -4,11 +4,15 @@ use std::path::Path;
 
 use crate::IoError;
 use gfe_model::Cols;
+use gfe_model::columns::column;
 use sha2::{Digest, Sha256};
+
+/// Values that become bytes at a time.
+const VALUES: usize = 512;
 
 /// SHA-256 of the weights as little-endian f64, in lower-case hexadecimal.
 pub fn params_sha256(params: &[f64]) -> String {
-    hexadecimal(&of_values(params.iter()))
+    hexadecimal(&of_values(std::iter::once(params)))
 }
 
 /// SHA-256 of the bytes of the file `path`, in lower-case hexadecimal; fails where it cannot be read.
@@ -28,7 +32,7 @@ pub fn row_sha256(y: Cols<'_>, beside: &[Cols<'_>]) -> Vec<[u8; 32]> {
     (0..y.ncols())
         .map(|b| {
             let matrices = std::iter::once(&y).chain(beside);
-            of_values(matrices.flat_map(|matrix| matrix.col(b).iter()))
+            of_values(matrices.map(|matrix| column(*matrix, b)))
         })
         .collect()
 }
@@ -66,10 +70,16 @@ pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-fn of_values<'a>(values: impl Iterator<Item = &'a f64>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
-    hash.update(&bytes);
+/// SHA-256 of these values one after another, as little-endian f64.
+fn of_values<'a>(parts: impl Iterator<Item = &'a [f64]>) -> [u8; 32] {
+    let (mut hash, mut bytes) = (Sha256::new(), [0; 8 * VALUES]);
+    for values in parts.flat_map(|part| part.chunks(VALUES)) {
+        let bytes = &mut bytes[..8 * values.len()];
+        for (to, value) in bytes.chunks_exact_mut(8).zip(values) {
+            to.copy_from_slice(&value.to_le_bytes());
+        }
+        hash.update(bytes);
+    }
     hash.finalize().into()
 }
 
