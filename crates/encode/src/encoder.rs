@@ -47,7 +47,7 @@ pub struct Record {
     pub grad_norm: f64,
     /// Estimated distance to the minimum, (D/2) g^T (H~ + I/tau)^-1 g, from the Gauss-Newton Hessian at z.
     pub edm: f64,
-    /// chi-squared at z, see [`Loss::chi2`].
+    /// chi-squared at z, see [`Loss::chi2`](gfe_model::Loss::chi2).
     pub chi2: f64,
     /// Values that count: those not masked.
     pub n_valid: u32,
