@@ -143,10 +143,10 @@ pub struct Block {
 /// Encodes every block that `next` gives under the weights `params` `[P]`, and hands block and result to `done`, in order.
 ///
 /// `next` and `done` run on the caller's thread while the workers compute; four blocks are in memory, or as many as fill all
-/// lanes twice ([`Encoding::blocks_in_memory`]). A sample's
-/// result has the same bits whatever its neighbors, lanes, threads and the cut into blocks. A datum that the loss does not
-/// admit gets the status `bad_input` and touches no other. Fails where `next` or `done` does, or where the decoder
-/// breaks down. Gives the work that all samples share, which no record counts: the Jacobian at a common z0.
+/// lanes twice ([`Encoding::blocks_in_memory`]). A sample's result has the same bits whatever its neighbors, lanes, threads
+/// and the cut into blocks. A datum that the loss does not admit gets the status `bad_input` and touches no other. Fails
+/// where `next` or `done` does, where the decoder breaks down, or where a worker cannot be started. Gives the work that all
+/// samples share, which no record counts: the Jacobian at a common z0.
 pub fn encode_blocks<E: From<FlowError>>(
     how: &Encoding<'_>,
     params: &[f64],
@@ -290,13 +290,14 @@ fn carry<E: From<FlowError>>(
 ) -> Result<(), E> {
     let (mut read, mut delivered, mut dry) = (0, 0, false);
     let (mut samples, mut running) = (0, how.threads.max(1));
+    let starts_of = |block: &Block| how.starts.max(1) * block.y.ncols();
     let mut waiting = BTreeMap::new();
     loop {
         let stopped = || stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
         while !stopped() && !dry && how.reads_on(read - delivered, samples) {
             match next()? {
                 Some(block) => {
-                    samples += how.starts.max(1) * block.y.ncols();
+                    samples += starts_of(&block);
                     stream.push(block);
                     read += 1;
                 }
@@ -324,7 +325,7 @@ fn carry<E: From<FlowError>>(
         while let Some(loaded) = waiting.remove(&delivered) {
             let encoded = loaded.take();
             done(loaded.block(), encoded)?;
-            samples -= how.starts.max(1) * loaded.block().y.ncols();
+            samples -= starts_of(loaded.block());
             delivered += 1;
         }
         if running == 0 && delivered < read {
