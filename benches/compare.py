@@ -101,10 +101,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("base", help="a commit")
     parser.add_argument("head", nargs="?", default="HEAD", help="another, or `.` for target/release/gfe")
-    parser.add_argument("--repeats", type=int, default=5, help="5 at least")
+    parser.add_argument("--repeats", type=machine.repeats, default=5, help="5 at least")
     how = parser.parse_args()
-    if how.repeats < 5:
-        parser.error("--repeats: medians are of 5 turns at least")
     TREES.mkdir(parents=True, exist_ok=True)
     (base, base_name), (head, head_name) = built(how.base), built(how.head)
     before = machine.describe()

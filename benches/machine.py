@@ -1,5 +1,6 @@
 """What a measurement has to say of the machine that it was made on. Standard library alone."""
 
+import argparse
 import os
 import platform
 import subprocess
@@ -34,6 +35,14 @@ def describe():
         "load": list(os.getloadavg()),
         "system": platform.platform(),
     }
+
+
+def repeats(text):
+    """The number of turns that a command line asks for; an argument's type."""
+    count = int(text)
+    if count < 5:
+        raise argparse.ArgumentTypeError("medians are of 5 turns at least")
+    return count
 
 
 def read(path):

@@ -1,15 +1,42 @@
-"""What plain matrix products reach on this machine at the decoder's shapes, by PyTorch and NumPy on one thread."""
+"""What plain matrix products reach on this machine at the decoder's shapes, by NumPy and, where it is installed, PyTorch, on one
+thread. Imported before NumPy, by programs that time anything: it keeps its libraries to one thread."""
 
+import os
 import time
 
+for library in ("OMP", "MKL", "OPENBLAS"):
+    os.environ[f"{library}_NUM_THREADS"] = "1"
+
 import numpy
-import torch
 
 SIZES = [20, 150, 300, 600, 784]
 # Columns of a product: lanes, and lanes by directions of a Jacobian.
 COLUMNS = [16, 64, 256, 1000, 1280, 20000]
 # Multiplications and additions of one forward pass of one sample: what a unit of work is.
 UNIT = 2 * sum(rows * columns for rows, columns in zip(SIZES[1:], SIZES))
+
+
+def operands(precision, columns):
+    """The weights, inputs and outputs of a forward pass of so many columns, layer by layer."""
+    random, made = numpy.random.default_rng(1), []
+    for outputs, inputs in zip(SIZES[1:], SIZES):
+        weight = random.standard_normal((outputs, inputs)).astype(precision)
+        h = random.standard_normal((inputs, columns)).astype(precision)
+        made.append((weight, h, numpy.empty((outputs, columns), precision)))
+    return made
+
+
+def multiply(layers):
+    """The products of a forward pass, by NumPy."""
+    for weight, h, into in layers:
+        numpy.matmul(weight, h, out=into)
+
+
+def multiply_by_torch(layers):
+    import torch
+
+    for weight, h, into in layers:
+        torch.mm(weight, h, out=into)
 
 
 def seconds(product, least):
@@ -22,31 +49,23 @@ def seconds(product, least):
     return passed / calls
 
 
-def pass_seconds(library, precision, columns, least):
-    """CPU seconds of the products of one forward pass of so many columns."""
-    random = numpy.random.default_rng(1)
-    whole = 0.0
-    for outputs, inputs in zip(SIZES[1:], SIZES):
-        weight = random.standard_normal((outputs, inputs)).astype(precision)
-        h = random.standard_normal((inputs, columns)).astype(precision)
-        into = numpy.empty((outputs, columns), precision)
-        if library == "torch":
-            weight, h, into = map(torch.from_numpy, (weight, h, into))
-            whole += seconds(lambda: torch.mm(weight, h, out=into), least)
-        else:
-            whole += seconds(lambda: numpy.matmul(weight, h, out=into), least)
-    return whole
+def rate(library, precision, columns, least=0.08):
+    """GFLOP/s of forward passes of so many columns."""
+    layers = operands(precision, columns)
+    if library == "numpy":
+        spent = seconds(lambda: multiply(layers), least)
+    else:
+        import torch
+
+        layers = [tuple(map(torch.from_numpy, layer)) for layer in layers]
+        spent = seconds(lambda: multiply_by_torch(layers), least)
+    return 1e-9 * UNIT * columns / spent
 
 
-def table(least=0.02):
-    """GFLOP/s of a forward pass, by precision, library and columns."""
-    figures = {}
-    for precision in ("float32", "float64"):
-        for library in ("torch", "numpy"):
-            for columns in COLUMNS:
-                spent = pass_seconds(library, precision, columns, least)
-                figures.setdefault(precision, {}).setdefault(library, {})[columns] = 1e-9 * UNIT * columns / spent
-    return figures
+def table(libraries=("torch", "numpy")):
+    """GFLOP/s of forward passes, by precision, library and columns."""
+    of = lambda precision, library: {columns: rate(library, precision, columns) for columns in COLUMNS}
+    return {precision: {library: of(precision, library) for library in libraries} for precision in ("float32", "float64")}
 
 
 def best(figures):
@@ -66,5 +85,4 @@ def printed(figures):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(printed(table()))
+    print(printed(table(["numpy"])))

@@ -21,8 +21,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-for library in ("OPENBLAS", "OMP", "MKL"):
-    os.environ[f"{library}_NUM_THREADS"] = "1"
+# Before NumPy: it keeps its libraries to one thread.
+import plain
 
 import h5py
 import numpy as np
@@ -99,20 +99,13 @@ class Watch:
         return sum(ran for ran, _ in spans) / sum(passed for _, passed in spans) if spans else float("nan")
 
 
-def plain(calls):
+def products(calls):
     """CPU seconds of plain products, so many times: 20 forward passes of 128 columns, and one of 2,560, as for Hessians."""
-    random = np.random.default_rng(1)
-    layers = list(zip([*LAYERS, 784], [20, *LAYERS]))
-    weights = [random.standard_normal(shape, np.float32) for shape in layers]
-    made = {}
-    for columns in (128, 2560):
-        inputs = [random.standard_normal((k, columns), np.float32) for _, k in layers]
-        made[columns] = [(w, h, np.empty((len(w), columns), np.float32)) for w, h in zip(weights, inputs)]
+    few, many = (plain.operands("float32", columns) for columns in (128, 2560))
     begin = time.process_time()
     for _ in range(calls):
-        for columns in [128] * 20 + [2560]:
-            for w, h, to in made[columns]:
-                np.matmul(w, h, out=to)
+        for layers in [few] * 20 + [many]:
+            plain.multiply(layers)
     return time.process_time() - begin
 
 
@@ -123,22 +116,22 @@ def span(values, digits=2):
 def threads(repeats):
     data, calls = digits(), 100
     runs = {1: [], 2: []}
-    products = {1: [], 2: []}
+    plainly = {1: [], 2: []}
     with ProcessPoolExecutor(2) as pool:
-        list(pool.map(plain, [1, 1]))
+        list(pool.map(products, [1, 1]))
         for repeat in range(repeats):
             for count in (1, 2) if repeat % 2 == 0 else (2, 1):
                 runs[count].append(encode(data, MODEL, "--rows", "0..4000", "--threads", str(count)))
-                products[count].append(statistics.mean(pool.map(plain, [calls] * count)))
+                plainly[count].append(statistics.mean(pool.map(products, [calls] * count)))
     over = lambda what: [two / one for one, two in zip(what[1], what[2])]
     cpu = over({count: [run["cpu"] for run in own] for count, own in runs.items()})
     wall = [one["wall"] / two["wall"] for one, two in zip(runs[1], runs[2])]
     busy = [run["busy"] for run in runs[2]]
-    shares = [mine / theirs for mine, theirs in zip(cpu, over(products))]
+    shares = [mine / theirs for mine, theirs in zip(cpu, over(plainly))]
     yield "| | median [least, most] |"
     yield "| --- | --- |"
     yield f"| CPU of 4,000 digits on two threads over that on one | {span(cpu, 3)} |"
-    yield f"| the same of plain products, two processes over one | {span(over(products), 3)} |"
+    yield f"| the same of plain products, two processes over one | {span(over(plainly), 3)} |"
     yield f"| the first over the second | {span(shares, 3)} |"
     yield f"| wall clock on one thread over that on two | {span(wall)} |"
     yield f"| time that the two threads that encode are busy | {span(busy, 3)} |"
@@ -232,10 +225,8 @@ PARTS = {"threads": threads, "rows": rows, "sizes": sizes}
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=machine.repeats, default=5)
     how = parser.parse_args()
-    if how.repeats < 5:
-        parser.error("a median takes 5 repeats or more")
     for name in how.parts or PARTS:
         if name not in PARTS:
             parser.error(f"{name} is none of {', '.join(PARTS)}")

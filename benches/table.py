@@ -11,10 +11,8 @@ import time
 from pathlib import Path
 
 import machine
+from plain import UNIT
 
-# Floating-point operations of a unit: the reference decoder's forward pass of one sample.
-SIZES = [20, 150, 300, 600, 784]
-UNIT = 2 * sum(rows * columns for rows, columns in zip(SIZES[1:], SIZES))
 ELEMENTS = {"steps": "steps", "encode": "digits", "train": "images"}
 
 
